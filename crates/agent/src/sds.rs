@@ -1,0 +1,300 @@
+//! Envoy's secrets over a Unix socket: `default` and `ROOTCA` are the workload's certificate and the roots of the mesh,
+//! `file-cert:CHAIN~KEY` and `file-root:ROOTS` are files of the pod (SVID 35), `file-root:system` the machine's roots.
+//!
+//! Each pair of Envoy and name is a stream of its own, which is sent a secret when it is there and again when it is new.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use envoy_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
+use envoy_api::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, Secret, TlsCertificate, secret,
+};
+use envoy_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use envoy_api::envoy::service::secret::v3::secret_discovery_service_server::{
+    SecretDiscoveryService, SecretDiscoveryServiceServer,
+};
+use envoy_api::type_url::SECRET;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::certificate::Certificate;
+use crate::rotation::Current;
+
+/// The name of the workload's certificate.
+const DEFAULT: &str = "default";
+/// The name of the roots of the mesh.
+const ROOT: &str = "ROOTCA";
+/// How often files are looked at again. Kubernetes replaces them by switching a link, which no watch of a file sees.
+const FILES: Duration = Duration::from_secs(2);
+/// A chain or a bundle in a file is no larger.
+const MAX_FILE: u64 = 1 << 20;
+/// How many names a stream may ask for; Envoy asks for one.
+const MAX_NAMES: usize = 100;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    current: Current,
+}
+
+impl Secrets {
+    /// Serves this certificate.
+    #[must_use]
+    pub fn new(current: Current) -> Self {
+        Self { current }
+    }
+
+    /// The service for tonic.
+    #[must_use]
+    pub fn into_server(self) -> SecretDiscoveryServiceServer<Self> {
+        SecretDiscoveryServiceServer::new(self)
+    }
+}
+
+/// What Envoy asked for.
+enum Name<'a> {
+    Default,
+    Root,
+    FileCert { chain: &'a str, key: &'a str },
+    FileRoot(&'a str),
+    SystemRoots,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Result<Self, Status> {
+        if let Some(files) = name.strip_prefix("file-cert:")
+            && let Some((chain, key)) = files.split_once('~')
+        {
+            return Ok(Self::FileCert { chain, key });
+        }
+        match (name, name.strip_prefix("file-root:")) {
+            (DEFAULT, _) => Ok(Self::Default),
+            (ROOT, _) => Ok(Self::Root),
+            (_, Some("system")) => Ok(Self::SystemRoots),
+            (_, Some(path)) => Ok(Self::FileRoot(path)),
+            (_, None) => Err(Status::invalid_argument(format!(
+                "there is no secret {name:?}"
+            ))),
+        }
+    }
+}
+
+/// A secret, or nothing while it is not there.
+async fn secret(name: &str, current: Option<&Certificate>) -> Result<Option<Secret>, Status> {
+    let kind = match Name::parse(name)? {
+        Name::Default => current
+            .map(|certificate| tls(certificate.chain().to_owned(), certificate.key().to_owned())),
+        Name::Root => current.map(|certificate| roots(certificate.roots().to_owned())),
+        Name::FileCert { chain, key } => match (read(chain).await, read(key).await) {
+            (Some(chain), Some(key)) => Some(tls(chain, key)),
+            _ => None,
+        },
+        Name::FileRoot(path) => read(path).await.map(roots),
+        Name::SystemRoots => system_roots().await.map(roots),
+    };
+    Ok(kind.map(|kind| Secret {
+        name: name.to_owned(),
+        r#type: Some(kind),
+    }))
+}
+
+fn inline(text: String) -> Option<DataSource> {
+    Some(DataSource {
+        watched_directory: None,
+        specifier: Some(Specifier::InlineBytes(text.into_bytes())),
+    })
+}
+
+fn tls(chain: String, key: String) -> secret::Type {
+    secret::Type::TlsCertificate(TlsCertificate {
+        certificate_chain: inline(chain),
+        private_key: inline(key),
+        ..TlsCertificate::default()
+    })
+}
+
+fn roots(bundle: String) -> secret::Type {
+    secret::Type::ValidationContext(CertificateValidationContext {
+        trusted_ca: inline(bundle),
+        ..CertificateValidationContext::default()
+    })
+}
+
+/// Where distributions keep the roots that they trust, Debian's place first.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The machine's roots: what a client trusts whose DestinationRule names no `caCertificates`.
+async fn system_roots() -> Option<String> {
+    for path in SYSTEM_ROOTS {
+        if tokio::fs::try_exists(path).await.unwrap_or(false) {
+            return read(path).await;
+        }
+    }
+    None
+}
+
+async fn read(path: &str) -> Option<String> {
+    let read = async {
+        let metadata = tokio::fs::metadata(path).await?;
+        if metadata.len() > MAX_FILE {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        tokio::fs::read_to_string(path).await
+    };
+    match read.await {
+        Ok(text) => Some(text),
+        Err(error) => {
+            tracing::debug!(path, %error, "a secret's file cannot be read");
+            None
+        }
+    }
+}
+
+fn response(secrets: &[Secret]) -> DiscoveryResponse {
+    let resources: Vec<_> = secrets.iter().map(envoy_api::pack).collect();
+    let mut hasher = DefaultHasher::new();
+    for resource in &resources {
+        resource.value.hash(&mut hasher);
+    }
+    let version = format!("{:x}", hasher.finish());
+    DiscoveryResponse {
+        nonce: version.clone(),
+        version_info: version,
+        resources,
+        type_url: SECRET.to_owned(),
+        ..DiscoveryResponse::default()
+    }
+}
+
+/// One stream: the names that it wants, each with the hash of what it was sent.
+struct Session {
+    current: Current,
+    wanted: BTreeMap<String, Option<Bytes>>,
+    files: Interval,
+}
+
+impl Session {
+    /// Takes a request in: an acknowledgement, a refusal, or other names.
+    fn request(&mut self, request: DiscoveryRequest) -> Result<(), Status> {
+        if let Some(error) = &request.error_detail {
+            tracing::warn!(names = ?request.resource_names, error = %error.message, "Envoy refuses a secret");
+        }
+        if request.resource_names.len() > MAX_NAMES {
+            return Err(Status::resource_exhausted("too many names"));
+        }
+        let names = request.resource_names.into_iter();
+        self.wanted = names
+            .map(|name| {
+                let sent = self.wanted.get(&name).cloned().flatten();
+                (name, sent)
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// The names whose secrets are new to this stream, all of the stream's secrets with them: a response is the whole
+    /// state of its names.
+    async fn news(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
+        let current = self.current.borrow_and_update().clone();
+        let mut secrets = Vec::new();
+        let mut is_new = false;
+        for (name, sent) in &mut self.wanted {
+            let Some(secret) = secret(name, current.as_deref()).await? else {
+                continue;
+            };
+            let bytes = Bytes::from(secret.encode_to_vec());
+            is_new |= sent.as_ref() != Some(&bytes);
+            *sent = Some(bytes);
+            secrets.push(secret);
+        }
+        Ok(is_new.then(|| response(&secrets)))
+    }
+
+    async fn run(
+        mut self,
+        mut requests: Streaming<DiscoveryRequest>,
+        out: mpsc::Sender<Result<DiscoveryResponse, Status>>,
+    ) -> Result<(), Status> {
+        loop {
+            let has_files = self.wanted.keys().any(|name| name.starts_with("file-"));
+            tokio::select! {
+                request = requests.message() => match request? {
+                    Some(request) => self.request(request)?,
+                    None => return Ok(()),
+                },
+                changed = self.current.changed() => {
+                    changed.map_err(|_| Status::unavailable("the agent ends"))?;
+                }
+                _ = self.files.tick(), if has_files => {}
+            }
+            if let Some(response) = self.news().await?
+                && out.send(Ok(response)).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl SecretDiscoveryService for Secrets {
+    type StreamSecretsStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
+    type DeltaSecretsStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn stream_secrets(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
+        let (out, responses) = mpsc::channel(1);
+        let mut files = interval_at(Instant::now() + FILES, FILES);
+        files.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let session = Session {
+            current: self.current.clone(),
+            wanted: BTreeMap::new(),
+            files,
+        };
+        tokio::spawn(async move {
+            if let Err(status) = session.run(request.into_inner(), out.clone()).await {
+                let _ = out.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn delta_secrets(
+        &self,
+        _request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
+        Err(Status::unimplemented(
+            "the agent serves secrets to api_type GRPC",
+        ))
+    }
+
+    async fn fetch_secrets(
+        &self,
+        request: Request<DiscoveryRequest>,
+    ) -> Result<Response<DiscoveryResponse>, Status> {
+        let current = self.current.borrow().clone();
+        let mut secrets = Vec::new();
+        for name in request.into_inner().resource_names.iter().take(MAX_NAMES) {
+            let secret = secret(name, current.as_deref()).await?;
+            secrets.push(
+                secret.ok_or_else(|| Status::unavailable(format!("{name:?} is not there yet")))?,
+            );
+        }
+        Ok(Response::new(response(&secrets)))
+    }
+}

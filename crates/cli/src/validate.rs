@@ -1,0 +1,112 @@
+//! `lateen validate`: every diagnostic of a folder, for people or as one JSON array.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use control::Control;
+use model::{Diagnostic, Severity};
+use serde::Serialize;
+use sources::Directory;
+use store::SourceId;
+
+use crate::{USAGE, fail};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder of YAML
+    dir: PathBuf,
+    /// How it is said
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each
+    Text,
+    /// One JSON array
+    Json,
+}
+
+/// A diagnostic as JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    severity: String,
+    code: &'a str,
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    field: &'a str,
+    file: &'a str,
+    line: u32,
+    message: &'a str,
+    hint: &'a str,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let diagnostics = match diagnostics(&arguments.dir) {
+        Ok(diagnostics) => diagnostics,
+        Err(error) => return fail(USAGE, format_args!("{}: {error}", arguments.dir.display())),
+    };
+    match arguments.output {
+        Format::Text => for_people(&diagnostics),
+        Format::Json => {
+            let lines: Vec<Line> = diagnostics.iter().map(line).collect();
+            match serde_json::to_string_pretty(&lines) {
+                Ok(text) => println!("{text}"),
+                Err(error) => return fail(1, error),
+            }
+        }
+    }
+    let has_errors = diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error);
+    ExitCode::from(u8::from(has_errors))
+}
+
+/// What the files, each object, and the objects together have to say, ordered by place.
+fn diagnostics(dir: &Path) -> io::Result<Vec<Diagnostic>> {
+    let mut directory = Directory::open(dir, SourceId(0))?;
+    let mut control = Control::new([]);
+    control.apply(directory.read());
+    let mut found = directory.diagnostics();
+    found.extend(control.diagnostics());
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn for_people(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        println!("{diagnostic}");
+    }
+    let count = |severity| {
+        diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    };
+    eprintln!(
+        "{} errors, {} warnings",
+        count(Severity::Error),
+        count(Severity::Warning)
+    );
+}
+
+fn line(diagnostic: &Diagnostic) -> Line<'_> {
+    let object = diagnostic.object.as_ref();
+    Line {
+        severity: diagnostic.severity.to_string(),
+        code: diagnostic.code.as_str(),
+        kind: object.map_or("", |object| object.kind.as_str()),
+        namespace: object.map_or("", |object| object.namespace.as_str()),
+        name: object.map_or("", |object| object.name.as_str()),
+        field: &diagnostic.field,
+        file: diagnostic.file.as_deref().unwrap_or_default(),
+        line: diagnostic.line.unwrap_or(1),
+        message: &diagnostic.message,
+        hint: &diagnostic.hint,
+    }
+}

@@ -1,0 +1,253 @@
+//! The outbound halves: a base that every scope shares, and for each scope the few slots that it has otherwise.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mesh::{Affected, Key, Mesh, Scope, endpoints, endpoints_key, select};
+use model::Namespace;
+use xds::{Half, Kind, Resource};
+
+use crate::memo::{Memo, Value};
+use crate::slot::{NAME_TABLE, Slot, put};
+
+/// The base and all scopes.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    base: HashMap<Slot, Arc<Value>>,
+    base_half: Half,
+    /// Which slots a namespace may have otherwise, and the other way round.
+    apart: HashMap<Namespace, BTreeSet<Slot>>,
+    apart_of: HashMap<Slot, BTreeSet<Namespace>>,
+    overlays: BTreeMap<Scope, Overlay>,
+    /// What stands at a place, for explaining a resource.
+    slots: HashMap<(Kind, Arc<str>, Arc<str>), Slot>,
+}
+
+/// What one scope has otherwise than the base, and all that it has.
+#[derive(Debug)]
+struct Overlay {
+    own: HashMap<Slot, Option<Arc<Value>>>,
+    half: Arc<Half>,
+    users: usize,
+}
+
+impl Outbound {
+    /// Selects again what may differ; answers the scopes that changed.
+    pub fn update(&mut self, mesh: &Mesh, affected: &Affected, memo: &mut Memo) -> BTreeSet<Scope> {
+        if self.base_half.get(Kind::NameTable, NAME_TABLE).is_none() {
+            self.base_half
+                .insert(Kind::NameTable, Arc::new(Resource::new(NAME_TABLE)));
+        }
+        let mut changed = BTreeSet::new();
+        for slot in slots(mesh, affected) {
+            self.update_slot(mesh, slot, memo, &mut changed);
+        }
+        changed
+    }
+
+    fn update_slot(
+        &mut self,
+        mesh: &Mesh,
+        slot: Slot,
+        memo: &mut Memo,
+        changed: &mut BTreeSet<Scope>,
+    ) {
+        let mut apart = mesh.apart(&slot.key());
+        let value = resolve(mesh, &Scope::default(), &slot, memo);
+        #[cfg(feature = "mutants")]
+        let value = self.sabotage(&slot, value, memo.mutant);
+        let same = self.base.get(&slot) == value.as_ref();
+        if !same {
+            set(&mut self.base, &slot, value.clone());
+            put(&mut self.base_half, &slot, value.as_deref());
+        }
+        self.note_apart(&slot, &apart, value.is_some());
+        apart.extend(
+            self.overlays
+                .iter()
+                .filter(|(_, o)| o.own.contains_key(&slot))
+                .filter_map(|(s, _)| s.namespace.clone()),
+        );
+        for (scope, overlay) in &mut self.overlays {
+            let stands_apart = scope
+                .namespace
+                .as_ref()
+                .is_some_and(|namespace| apart.contains(namespace));
+            if !stands_apart && same {
+                continue;
+            }
+            let now = if stands_apart {
+                resolve(mesh, scope, &slot, memo)
+            } else {
+                value.clone()
+            };
+            if overlay.settle(&slot, now, value.as_ref(), &self.base_half) {
+                changed.insert(scope.clone());
+            }
+        }
+    }
+
+    #[cfg(feature = "mutants")]
+    fn sabotage(
+        &self,
+        slot: &Slot,
+        value: Option<Arc<Value>>,
+        mutant: Option<crate::Mutant>,
+    ) -> Option<Arc<Value>> {
+        let before = || self.base.get(slot).cloned();
+        let of_subset = matches!(slot.key(), Key::Cluster(cluster) if cluster.subset.is_some());
+        match mutant {
+            Some(crate::Mutant::MissingCluster) if of_subset => None,
+            Some(crate::Mutant::DroppedRemoval) => value.or_else(before),
+            Some(crate::Mutant::StaleEntry) => value.map(|value| before().unwrap_or(value)),
+            _ => value,
+        }
+    }
+
+    fn note_apart(&mut self, slot: &Slot, apart: &BTreeSet<Namespace>, exists: bool) {
+        let before = self.apart_of.remove(slot).unwrap_or_default();
+        for namespace in before.difference(apart) {
+            if let Some(slots) = self.apart.get_mut(namespace) {
+                slots.remove(slot);
+            }
+        }
+        for namespace in apart.difference(&before) {
+            self.apart
+                .entry(namespace.clone())
+                .or_default()
+                .insert(slot.clone());
+        }
+        if !apart.is_empty() {
+            self.apart_of.insert(slot.clone(), apart.clone());
+        }
+        if exists || !apart.is_empty() {
+            self.slots.insert(slot.place(), slot.clone());
+        } else {
+            self.slots.remove(&slot.place());
+        }
+    }
+
+    /// Takes in one more proxy of a scope.
+    pub fn enter(&mut self, mesh: &Mesh, scope: &Scope, memo: &mut Memo) {
+        if let Some(overlay) = self.overlays.get_mut(scope) {
+            overlay.users += 1;
+            return;
+        }
+        let mut overlay = Overlay {
+            own: HashMap::new(),
+            half: Arc::new(self.base_half.clone()),
+            users: 1,
+        };
+        let namespace = scope.namespace.as_ref();
+        for slot in namespace
+            .and_then(|namespace| self.apart.get(namespace))
+            .into_iter()
+            .flatten()
+        {
+            let now = resolve(mesh, scope, slot, memo);
+            overlay.settle(slot, now, self.base.get(slot), &self.base_half);
+        }
+        self.overlays.insert(scope.clone(), overlay);
+    }
+
+    /// Lets one proxy of a scope go; with the last the overlay goes.
+    pub fn leave(&mut self, scope: &Scope) {
+        let Some(overlay) = self.overlays.get_mut(scope) else {
+            return;
+        };
+        overlay.users -= 1;
+        if overlay.users == 0 {
+            self.overlays.remove(scope);
+        }
+    }
+
+    /// Everything that a scope has.
+    pub fn half(&self, scope: &Scope) -> Option<Arc<Half>> {
+        self.overlays
+            .get(scope)
+            .map(|overlay| Arc::clone(&overlay.half))
+    }
+
+    /// What stands at a place.
+    pub fn slot(&self, kind: Kind, resource: &str, part: &str) -> Option<&Slot> {
+        self.slots
+            .get(&(kind, Arc::from(resource), Arc::from(part)))
+    }
+}
+
+impl Overlay {
+    /// Makes a slot hold `now`, beside what the base holds; answers whether the scope changed.
+    fn settle(
+        &mut self,
+        slot: &Slot,
+        now: Option<Arc<Value>>,
+        base: Option<&Arc<Value>>,
+        base_half: &Half,
+    ) -> bool {
+        let (kind, name, part) = slot.place();
+        let held = self.half.get(kind, &name);
+        let held = held.and_then(|resource| resource.parts().get(&*part));
+        let changed = held.map(|part| part.hash) != now.as_ref().map(|value| value.part.hash);
+        let as_base = now.as_ref() == base;
+        if changed {
+            let half = Arc::make_mut(&mut self.half);
+            match base_half
+                .get(kind, &name)
+                .filter(|_| as_base && part.is_empty() && kind != Kind::Route)
+            {
+                Some(shared) => half.insert(kind, Arc::clone(shared)),
+                None => put(half, slot, now.as_deref()),
+            }
+        }
+        if as_base {
+            self.own.remove(slot);
+        } else {
+            self.own.insert(slot.clone(), now);
+        }
+        changed
+    }
+}
+
+/// Every slot that an update concerns: the keys, and the endpoints under every cluster of a touched host.
+fn slots(mesh: &Mesh, affected: &Affected) -> BTreeSet<Slot> {
+    let clusters = affected.keys.iter().filter_map(|key| match key {
+        Key::Cluster(cluster) => Some(cluster.clone()),
+        Key::Fixed(_)
+        | Key::RouteTable(_)
+        | Key::VirtualHost(..)
+        | Key::Listener(_)
+        | Key::VirtualOutbound
+        | Key::Name(_) => None,
+    });
+    let touched = affected
+        .endpoints
+        .iter()
+        .flat_map(|host| mesh.cluster_keys(host));
+    let assignments = clusters.chain(touched).map(Slot::Assignment);
+    affected
+        .keys
+        .iter()
+        .cloned()
+        .map(Slot::Node)
+        .chain(assignments)
+        .collect()
+}
+
+fn resolve(mesh: &Mesh, scope: &Scope, slot: &Slot, memo: &mut Memo) -> Option<Arc<Value>> {
+    memo.counts.selects += 1;
+    match slot {
+        Slot::Node(key) => Some(memo.node(&select(mesh, scope, key)?)),
+        Slot::Assignment(cluster) => {
+            let key = endpoints_key(mesh, scope, cluster)?;
+            let name = Arc::from(cluster.name().to_string());
+            Some(memo.assignment(&name, &endpoints(mesh, &key)))
+        }
+    }
+}
+
+fn set(map: &mut HashMap<Slot, Arc<Value>>, slot: &Slot, value: Option<Arc<Value>>) {
+    match value {
+        Some(value) => map.insert(slot.clone(), value),
+        None => map.remove(slot),
+    };
+}

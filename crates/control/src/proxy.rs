@@ -1,0 +1,213 @@
+//! Connected proxies: who they are, which scope they look from, and what they serve.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mesh::{Affected, InboundTouch, Mesh, Scope, TLS_MODE, Workload, pod_key, select_inbound};
+use model::{Kind, Labels, Name, Namespace, ObjectKey, ServiceAccount};
+use xds::Half;
+
+use crate::memo::Memo;
+use crate::outbound::Outbound;
+
+/// A connected proxy, while it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProxyId(u64);
+
+/// Who a proxy says it is, once that has been checked against its credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyInfo {
+    /// The namespace of its workload.
+    pub namespace: Namespace,
+    /// The name of its workload: the pod's, or the WorkloadEntry's.
+    pub name: Name,
+    /// Its labels; those of the object count where there is one.
+    pub labels: Labels,
+    /// Whom it runs as.
+    pub service_account: ServiceAccount,
+    /// Its addresses.
+    pub addresses: Arc<[IpAddr]>,
+}
+
+/// One proxy.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub info: ProxyInfo,
+    pub workload: Workload,
+    pub scope: Scope,
+    pub inbound: Arc<Half>,
+}
+
+/// All connected proxies.
+#[derive(Debug, Default)]
+pub(crate) struct Proxies {
+    next: u64,
+    by_id: HashMap<ProxyId, Proxy>,
+    by_namespace: BTreeMap<Namespace, BTreeSet<ProxyId>>,
+    by_scope: BTreeMap<Scope, BTreeSet<ProxyId>>,
+}
+
+impl Proxies {
+    pub fn get(&self, id: ProxyId) -> Option<&Proxy> {
+        self.by_id.get(&id)
+    }
+
+    pub fn connect(
+        &mut self,
+        info: ProxyInfo,
+        mesh: &Mesh,
+        outbound: &mut Outbound,
+        memo: &mut Memo,
+    ) -> ProxyId {
+        let id = ProxyId(self.next);
+        self.next += 1;
+        let workload = workload(mesh, &info);
+        let scope = scope(mesh, &workload);
+        outbound.enter(mesh, &scope, memo);
+        self.by_namespace
+            .entry(info.namespace.clone())
+            .or_default()
+            .insert(id);
+        self.by_scope.entry(scope.clone()).or_default().insert(id);
+        memo.counts.selects += 1;
+        let inbound = memo.inbound(&select_inbound(mesh, &workload));
+        self.by_id.insert(
+            id,
+            Proxy {
+                info,
+                workload,
+                scope,
+                inbound,
+            },
+        );
+        id
+    }
+
+    pub fn disconnect(&mut self, id: ProxyId, outbound: &mut Outbound) {
+        let Some(proxy) = self.by_id.remove(&id) else {
+            return;
+        };
+        remove(&mut self.by_namespace, &proxy.info.namespace, id);
+        remove(&mut self.by_scope, &proxy.scope, id);
+        outbound.leave(&proxy.scope);
+    }
+
+    /// Looks again at the proxies that a change may concern; answers those whose view changed.
+    pub fn update(
+        &mut self,
+        mesh: &Mesh,
+        affected: &Affected,
+        scopes: &BTreeSet<Scope>,
+        outbound: &mut Outbound,
+        memo: &mut Memo,
+    ) -> BTreeSet<ProxyId> {
+        let of_scope = |scope: &Scope| self.by_scope.get(scope).into_iter().flatten().copied();
+        let mut changed: BTreeSet<ProxyId> = scopes.iter().flat_map(of_scope).collect();
+        let touched: BTreeSet<ProxyId> = affected
+            .inbound
+            .iter()
+            .flat_map(|touch| self.touched(touch))
+            .collect();
+        for id in touched {
+            let Some(proxy) = self.by_id.get_mut(&id) else {
+                continue;
+            };
+            proxy.workload = workload(mesh, &proxy.info);
+            memo.counts.selects += 1;
+            let inbound = memo.inbound(&select_inbound(mesh, &proxy.workload));
+            if !Arc::ptr_eq(&inbound, &proxy.inbound) {
+                proxy.inbound = inbound;
+                changed.insert(id);
+            }
+            let now = scope(mesh, &proxy.workload);
+            if now != proxy.scope {
+                let before = std::mem::replace(&mut proxy.scope, now.clone());
+                remove(&mut self.by_scope, &before, id);
+                self.by_scope.entry(now.clone()).or_default().insert(id);
+                outbound.enter(mesh, &now, memo);
+                outbound.leave(&before);
+                changed.insert(id);
+            }
+        }
+        changed
+    }
+
+    fn touched(&self, touch: &InboundTouch) -> Vec<ProxyId> {
+        let all = match &touch.namespace {
+            Some(namespace) => self
+                .by_namespace
+                .get(namespace)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
+            None => self.by_id.keys().copied().collect::<Vec<_>>(),
+        };
+        let concerns = |id: &ProxyId| {
+            self.by_id.get(id).is_some_and(|proxy| {
+                touch
+                    .name
+                    .as_ref()
+                    .is_none_or(|name| *name == proxy.info.name)
+                    && touch
+                        .selector
+                        .as_ref()
+                        .is_none_or(|selector| selector.matches(&proxy.workload.labels))
+            })
+        };
+        all.into_iter().filter(concerns).collect()
+    }
+}
+
+/// The workload of a proxy: its Pod or WorkloadEntry, or, where there is none yet, what it says of itself.
+fn workload(mesh: &Mesh, info: &ProxyInfo) -> Workload {
+    let entry = ObjectKey {
+        kind: Kind::WorkloadEntry,
+        ..pod_key(&info.namespace, &info.name)
+    };
+    let known = mesh
+        .workload(&pod_key(&info.namespace, &info.name))
+        .or_else(|| mesh.workload(&entry));
+    let mut workload = known.unwrap_or_else(|| Workload {
+        namespace: info.namespace.clone(),
+        name: info.name.as_str().into(),
+        labels: info.labels.clone(),
+        service_account: info.service_account.clone(),
+        addresses: Arc::clone(&info.addresses),
+        ports: Arc::new([]),
+        mesh_tls: info.labels.get(TLS_MODE) == Some("istio"),
+        is_pod: true,
+    });
+    if workload.addresses.is_empty() {
+        workload.addresses = Arc::clone(&info.addresses);
+    }
+    workload
+}
+
+fn scope(mesh: &Mesh, workload: &Workload) -> Scope {
+    let matches = |key: &&ObjectKey| {
+        let selector = mesh
+            .destination_rule(key)
+            .and_then(|rule| rule.workload_selector.as_ref());
+        selector.is_some_and(|selector| selector.matches(&workload.labels))
+    };
+    Scope {
+        namespace: Some(workload.namespace.clone()),
+        matched: mesh
+            .selecting_rules(&workload.namespace)
+            .filter(matches)
+            .cloned()
+            .collect(),
+    }
+}
+
+fn remove<K: Ord>(index: &mut BTreeMap<K, BTreeSet<ProxyId>>, key: &K, id: ProxyId) {
+    let Some(set) = index.get_mut(key) else {
+        return;
+    };
+    set.remove(&id);
+    if set.is_empty() {
+        index.remove(key);
+    }
+}

@@ -1,0 +1,63 @@
+//! The endpoints of a cluster, by locality. This is the hot path: nothing else changes as often.
+
+use std::sync::Arc;
+
+use model::{EndpointAddress, Locality, Port};
+
+/// The endpoints of one cluster, ordered by locality.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Endpoints {
+    /// One entry a locality; none is empty.
+    pub localities: Arc<[LocalityEndpoints]>,
+}
+
+/// The endpoints of one locality, ordered by address and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalityEndpoints {
+    /// The locality.
+    pub locality: Locality,
+    /// Its endpoints.
+    pub endpoints: Arc<[Endpoint]>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Where it is reached.
+    pub address: EndpointAddress,
+    /// The port there; means nothing for a unix socket.
+    pub port: Port,
+    /// Its share of the locality's load, at least 1.
+    pub weight: u32,
+    /// Whether it may be called, or only drains.
+    pub health: Health,
+    /// Whether it takes Istio's mutual TLS (metadata `tlsMode: istio`).
+    pub mesh_tls: bool,
+    /// What telemetry says of it.
+    pub workload: WorkloadRef,
+}
+
+/// Whether an endpoint may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// It may.
+    #[default]
+    Healthy,
+    /// It ends: no new calls (`DRAINING`).
+    Draining,
+}
+
+/// What telemetry says of a workload. Empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadRef {
+    /// `destination_workload`.
+    pub name: Arc<str>,
+    /// `destination_workload_namespace`.
+    pub namespace: Arc<str>,
+    /// `destination_canonical_service`.
+    pub canonical_service: Arc<str>,
+    /// `destination_canonical_revision`.
+    pub canonical_revision: Arc<str>,
+    /// `destination_principal`, such as `spiffe://cluster.local/ns/shop/sa/cart`.
+    pub principal: Arc<str>,
+}

@@ -1,0 +1,103 @@
+//! Listeners: the two that capture connections, and those that outbound ones are handed to.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomain};
+
+use crate::{Authorization, ClusterName, ListenerName, RouteTableName, ServiceRef};
+
+/// A listener that captured outbound connections are handed to by their original destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutboundListener {
+    /// Its name and address; it binds no port.
+    pub name: ListenerName,
+    /// Further addresses of the same service (dual stack), ordered.
+    pub more_addresses: Arc<[IpAddr]>,
+    /// What it does.
+    pub traffic: OutboundTraffic,
+    /// What happens to what it cannot route.
+    pub fallback: OutboundTrafficPolicy,
+    /// Where it logs.
+    pub access_log: Option<AccessLog>,
+}
+
+/// What an outbound listener does with a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OutboundTraffic {
+    /// HTTP by this route table. On the shared `0.0.0.0_80`, what is not HTTP falls back.
+    Http(RouteTableName),
+    /// Bytes to this cluster.
+    Tcp(TcpBackend),
+    /// HTTP by this route table if the first bytes are HTTP, else bytes to this cluster.
+    Detect(RouteTableName, TcpBackend),
+}
+
+/// Where the bytes of a connection go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TcpBackend {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The service behind it, for telemetry.
+    pub service: Option<ServiceRef>,
+    /// `tcp.idleTimeout` of the DestinationRule that applies; absent: Envoy's hour.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// The listener that captures outbound connections (15001) and hands them on by original destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualOutbound {
+    /// What happens to connections that no other listener takes.
+    pub fallback: OutboundTrafficPolicy,
+    /// Where it logs.
+    pub access_log: Option<AccessLog>,
+}
+
+/// The listener that captures inbound connections (15006): one set of chains a port of the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualInbound {
+    /// The trust domain that callers must belong to under mutual TLS.
+    pub trust_domain: TrustDomain,
+    /// The ports that services declare on this workload, ordered.
+    pub ports: Arc<[InboundPort]>,
+    /// What holds for every other port.
+    pub passthrough: InboundRule,
+    /// Further ports with a `portLevelMtls` of their own that no service declares, ordered.
+    pub passthrough_ports: Arc<[(Port, InboundRule)]>,
+    /// Where it logs.
+    pub access_log: Option<AccessLog>,
+}
+
+/// One port of the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InboundPort {
+    /// The workload's own port, as the packet's destination says.
+    pub port: Port,
+    /// What is spoken on it.
+    pub traffic: InboundTraffic,
+    /// Who may connect and call.
+    pub rule: InboundRule,
+    /// The oldest service that leads here, for telemetry.
+    pub service: ServiceRef,
+}
+
+/// Who may connect and call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InboundRule {
+    /// Whether mutual TLS is demanded, accepted or not offered.
+    pub mtls: MtlsMode,
+    /// The policies.
+    pub authorization: Authorization,
+}
+
+/// What is spoken on an inbound port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InboundTraffic {
+    /// HTTP, both versions, declared.
+    Http,
+    /// Bytes, declared.
+    Tcp,
+    /// Found out per connection.
+    Detect,
+}

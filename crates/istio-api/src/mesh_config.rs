@@ -1,0 +1,162 @@
+//! MeshConfig (`istio.mesh.v1alpha1.MeshConfig`): settings of the whole mesh. Fields that are read
+//! are typed; the others are kept as they are, so that a reader can tell those that exist from
+//! those that do not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{proto_enum, unset};
+
+/// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MeshConfig {
+    /// `outboundTrafficPolicy`: what becomes of traffic to unknown hosts.
+    #[serde(skip_serializing_if = "unset", alias = "outbound_traffic_policy")]
+    pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
+    /// `accessLogFile`: where proxies write their access log; empty switches it off.
+    #[serde(skip_serializing_if = "unset", alias = "access_log_file")]
+    pub access_log_file: Option<String>,
+    /// `accessLogFormat`: Envoy's format string, or a JSON object for encoding `JSON`; empty means
+    /// the default format.
+    #[serde(skip_serializing_if = "unset", alias = "access_log_format")]
+    pub access_log_format: Option<String>,
+    /// `accessLogEncoding`: encoding of the access log; absent means `TEXT`.
+    #[serde(skip_serializing_if = "unset", alias = "access_log_encoding")]
+    pub access_log_encoding: Option<AccessLogEncoding>,
+    /// `trustDomain`: first part of every identity; absent means `cluster.local`.
+    #[serde(skip_serializing_if = "unset", alias = "trust_domain")]
+    pub trust_domain: Option<String>,
+    /// `rootNamespace`: namespace whose policies apply to the whole mesh; absent means
+    /// `istio-system`.
+    #[serde(skip_serializing_if = "unset", alias = "root_namespace")]
+    pub root_namespace: Option<String>,
+    /// `enableAutoMtls`: whether clients use mutual TLS by themselves where servers accept it;
+    /// absent means true.
+    #[serde(skip_serializing_if = "unset", alias = "enable_auto_mtls")]
+    pub enable_auto_mtls: Option<bool>,
+    /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+/// What becomes of traffic to unknown hosts (`outboundTrafficPolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutboundTrafficPolicy {
+    /// `mode`: the mode. Where no `outboundTrafficPolicy` is written, Istio's is `ALLOW_ANY`.
+    #[serde(skip_serializing_if = "unset")]
+    pub mode: Option<OutboundTrafficPolicyMode>,
+}
+
+proto_enum! {
+    /// Where outbound traffic may go (`MeshConfig.OutboundTrafficPolicy.Mode`).
+    OutboundTrafficPolicyMode {
+        /// To known services only.
+        RegistryOnly = 0 => "REGISTRY_ONLY",
+        /// Anywhere.
+        AllowAny = 1 => "ALLOW_ANY",
+    }
+}
+
+proto_enum! {
+    /// Encoding of the access log (`MeshConfig.AccessLogEncoding`).
+    AccessLogEncoding {
+        /// Lines of text.
+        Text = 0 => "TEXT",
+        /// A JSON object a line.
+        Json = 1 => "JSON",
+    }
+}
+
+/// Names of MeshConfig's fields that stand in `rest`, in both spellings that proto JSON accepts.
+/// They are `not yet`; any other name in `rest` is unknown.
+pub const KNOWN: &[&str] = &[
+    "ca",
+    "caCertificates",
+    "ca_certificates",
+    "certificates",
+    "compliancePolicy",
+    "compliance_policy",
+    "configSources",
+    "config_sources",
+    "connectTimeout",
+    "connect_timeout",
+    "defaultConfig",
+    "defaultDestinationRuleExportTo",
+    "defaultHttpRetryPolicy",
+    "defaultProviders",
+    "defaultServiceExportTo",
+    "defaultTrafficPolicy",
+    "defaultVirtualServiceExportTo",
+    "default_config",
+    "default_destination_rule_export_to",
+    "default_http_retry_policy",
+    "default_providers",
+    "default_service_export_to",
+    "default_traffic_policy",
+    "default_virtual_service_export_to",
+    "disableEnvoyListenerLog",
+    "disable_envoy_listener_log",
+    "discoverySelectors",
+    "discovery_selectors",
+    "dnsRefreshRate",
+    "dns_refresh_rate",
+    "enableEnvoyAccessLogService",
+    "enablePrometheusMerge",
+    "enableTracing",
+    "enable_envoy_access_log_service",
+    "enable_prometheus_merge",
+    "enable_tracing",
+    "extensionProviders",
+    "extension_providers",
+    "h2UpgradePolicy",
+    "h2_upgrade_policy",
+    "hboneIdleTimeout",
+    "hbone_idle_timeout",
+    "inboundClusterStatName",
+    "inboundTrafficPolicy",
+    "inbound_cluster_stat_name",
+    "inbound_traffic_policy",
+    "ingressClass",
+    "ingressControllerMode",
+    "ingressSelector",
+    "ingressService",
+    "ingress_class",
+    "ingress_controller_mode",
+    "ingress_selector",
+    "ingress_service",
+    "localityLbSetting",
+    "locality_lb_setting",
+    "meshMTLS",
+    "mesh_mTLS",
+    "outboundClusterStatName",
+    "outbound_cluster_stat_name",
+    "pathNormalization",
+    "path_normalization",
+    "protocolDetectionTimeout",
+    "protocol_detection_timeout",
+    "proxyHttpPort",
+    "proxyInboundListenPort",
+    "proxyListenPort",
+    "proxy_http_port",
+    "proxy_inbound_listen_port",
+    "proxy_listen_port",
+    "serviceEntryVisibility",
+    "serviceScopeConfigs",
+    "serviceSettings",
+    "service_entry_visibility",
+    "service_scope_configs",
+    "service_settings",
+    "tcpKeepalive",
+    "tcp_keepalive",
+    "tlsDefaults",
+    "tls_defaults",
+    "trustDomainAliases",
+    "trust_domain_aliases",
+    "verifyCertificateAtClient",
+    "verify_certificate_at_client",
+    "zoneAwareLbSetting",
+    "zone_aware_lb_setting",
+];

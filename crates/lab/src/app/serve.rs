@@ -1,0 +1,208 @@
+//! Takes connections and finds out by their first bytes what they speak: TLS, HTTP/1.1, HTTP/2 without TLS, or else
+//! lines of text. So one server fits every port, whatever the mesh believes it to be.
+
+use std::io;
+use std::net::Ipv6Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::app::echo::{At, Echo};
+use crate::app::tls;
+
+/// Serves a port until the process ends.
+///
+/// # Errors
+/// The port cannot be bound.
+pub async fn listen(port: u16, echo: Arc<Echo>) -> io::Result<()> {
+    let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind(("0.0.0.0", port)).await?,
+    };
+    let acceptor = tls::acceptor()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (echo, acceptor) = (echo.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                // A connection that breaks is the caller's business.
+                let _ = accept(stream, port, echo, acceptor).await;
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn accept(
+    stream: TcpStream,
+    port: u16,
+    echo: Arc<Echo>,
+    acceptor: TlsAcceptor,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (spoken, stream) = first_bytes(stream).await?;
+    match spoken {
+        Spoken::Tls => {
+            let stream = acceptor.accept(stream).await?;
+            let name = stream
+                .get_ref()
+                .1
+                .server_name()
+                .unwrap_or_default()
+                .to_owned();
+            http(
+                stream,
+                At {
+                    port,
+                    tls: Some(name),
+                },
+                echo,
+            )
+            .await
+        }
+        Spoken::Http => http(stream, At { port, tls: None }, echo).await,
+        Spoken::Lines => lines(stream, port, echo).await,
+    }
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Tls,
+    Http,
+    Lines,
+}
+
+/// What the bytes so far say; none: not enough.
+fn spoken(bytes: &[u8]) -> Option<Spoken> {
+    const METHODS: [&[u8]; 10] = [
+        b"GET ",
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"HEAD ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"CONNECT ",
+        b"TRACE ",
+        b"PRI ",
+    ];
+    match bytes.first() {
+        None => None,
+        Some(0x16) => Some(Spoken::Tls),
+        Some(_) if METHODS.iter().any(|method| bytes.starts_with(method)) => Some(Spoken::Http),
+        Some(_) if METHODS.iter().any(|method| method.starts_with(bytes)) => None,
+        Some(_) => Some(Spoken::Lines),
+    }
+}
+
+async fn first_bytes(mut stream: TcpStream) -> io::Result<(Spoken, Rewound<TcpStream>)> {
+    let mut bytes = Vec::with_capacity(64);
+    loop {
+        if let Some(spoken) = spoken(&bytes) {
+            return Ok((
+                spoken,
+                Rewound {
+                    bytes,
+                    at: 0,
+                    stream,
+                },
+            ));
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+async fn http<S>(stream: S, at: At, echo: Arc<Echo>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let at = Arc::new(at);
+    let service = hyper::service::service_fn(move |request| {
+        let (echo, at) = (echo.clone(), at.clone());
+        async move { echo.http(request, at).await }
+    });
+    auto::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(io::Error::other)
+}
+
+async fn lines(stream: Rewound<TcpStream>, port: u16, echo: Arc<Echo>) -> io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        let mut answer = serde_json::to_vec(&echo.line(line, port))?;
+        answer.push(b'\n');
+        write.write_all(&answer).await?;
+    }
+    Ok(())
+}
+
+/// A stream of which the first bytes have been read already.
+struct Rewound<S> {
+    bytes: Vec<u8>,
+    at: usize,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let part = rest.get(..buf.remaining()).unwrap_or(rest);
+        let taken = part.len();
+        buf.put_slice(part);
+        self.at += taken;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_say_what_is_spoken() {
+        assert_eq!(spoken(b""), None);
+        assert_eq!(spoken(b"GE"), None);
+        assert_eq!(spoken(b"GET / HTTP/1.1"), Some(Spoken::Http));
+        assert_eq!(spoken(b"PRI * HTTP/2.0"), Some(Spoken::Http));
+        assert_eq!(spoken(&[0x16, 3, 1]), Some(Spoken::Tls));
+        assert_eq!(spoken(b"GETAWAY\n"), Some(Spoken::Lines));
+        assert_eq!(spoken(b"hello\n"), Some(Spoken::Lines));
+    }
+}

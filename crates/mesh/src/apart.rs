@@ -1,0 +1,151 @@
+//! Which namespaces may select something else than the base does. Overlays are small because these are few.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ir::RouteTableName;
+use model::{ExportTo, HostPattern, Hostname, Layer, Namespace, Port};
+
+use crate::key::{Key, VirtualHostKey};
+use crate::mesh::Mesh;
+use crate::routes::destination_hosts;
+use crate::select::possible_aliases;
+use crate::service::MeshService;
+
+impl Mesh {
+    /// The namespaces whose scopes may select something else for a key than the base does.
+    #[must_use]
+    pub fn apart(&self, key: &Key) -> BTreeSet<Namespace> {
+        let mut apart = BTreeSet::new();
+        match key {
+            Key::Fixed(_) | Key::VirtualOutbound => {}
+            Key::Cluster(cluster) => self.apart_by_host(&cluster.host, &mut apart),
+            Key::Name(host) | Key::RouteTable(RouteTableName::Service(host, _)) => {
+                self.apart_by_services(host, &mut apart);
+            }
+            Key::RouteTable(RouteTableName::Port(port)) => self.apart_by_port(*port, &mut apart),
+            Key::VirtualHost(table, VirtualHostKey::CatchAll) => {
+                self.apart_by_port(table.port(), &mut apart)
+            }
+            Key::VirtualHost(table, VirtualHostKey::Host(pattern)) => {
+                self.apart_by_port(table.port(), &mut apart);
+                self.apart_by_route(pattern, &mut apart);
+            }
+            Key::Listener(name) => {
+                self.apart_by_port(name.port, &mut apart);
+                if name.address.is_none() {
+                    self.apart_by_open_port(name.port, &mut apart);
+                }
+                if let Some(address) = name.address {
+                    let hosts = self
+                        .services()
+                        .at_address(address)
+                        .chain(self.headless_at(address));
+                    hosts.for_each(|host| self.apart_by_host(host, &mut apart));
+                }
+            }
+        }
+        apart
+    }
+
+    fn apart_by_services(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
+        let services = self.services().all(host);
+        for service in services {
+            listed(&service.export_to, apart);
+            if services.len() > 1 {
+                apart.insert(service.namespace().clone());
+            }
+        }
+    }
+
+    fn apart_by_port(&self, port: Port, apart: &mut BTreeSet<Namespace>) {
+        for host in self.services().restricted_on(port) {
+            self.apart_by_services(host, apart);
+        }
+    }
+
+    /// By the services without an address that may take the whole port.
+    fn apart_by_open_port(&self, port: Port, apart: &mut BTreeSet<Namespace>) {
+        let layers = [Layer::Detect, Layer::Tcp].into_iter();
+        for host in layers.flat_map(|layer| self.services().on_port(port, layer)) {
+            let open = |service: &Arc<MeshService>| self.services().addresses(service).is_empty();
+            if self.services().all(host).iter().any(open) {
+                self.apart_by_host(host, apart);
+                self.apart_by_aliases(host, apart);
+            }
+        }
+    }
+
+    /// By a host's services and by the DestinationRules for it, which each namespace may have its own of.
+    fn apart_by_host(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
+        self.apart_by_services(host, apart);
+        for key in self.destination_rules().matches(host) {
+            apart.insert(key.namespace.clone());
+            if let Some(rule) = self.destination_rule(key) {
+                listed(&rule.export_to, apart);
+            }
+        }
+    }
+
+    /// By those who bear one of a host's other names in full, where not every namespace sees them.
+    fn apart_by_aliases(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
+        for alias in possible_aliases(self, host) {
+            self.apart_by_services(&alias, apart);
+            self.apart_by_wildcard(&alias, apart);
+            for key in self.virtual_services().matches(&alias) {
+                if let Some(service) = self.virtual_service(key) {
+                    listed(&service.export_to, apart);
+                }
+            }
+        }
+    }
+
+    /// By the VirtualServices for `*.` before a name, which a headless service answers to otherwise.
+    fn apart_by_wildcard(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
+        let pattern = HostPattern::suffix(host.as_str());
+        let routing = pattern
+            .iter()
+            .flat_map(|pattern| self.virtual_services().under(pattern));
+        for service in routing.filter_map(|key| self.virtual_service(key)) {
+            listed(&service.export_to, apart);
+        }
+    }
+
+    /// By the bare names that only a service's own namespace uses, and by everything that its routes look at.
+    fn apart_by_route(&self, pattern: &HostPattern, apart: &mut BTreeSet<Namespace>) {
+        let routing = match pattern {
+            HostPattern::Exact(host) => {
+                for service in self.services().all(host) {
+                    apart.insert(service.namespace().clone());
+                    for address in self.services().addresses(service).iter() {
+                        self.services()
+                            .at_address(*address)
+                            .for_each(|other| self.apart_by_services(other, apart));
+                    }
+                }
+                self.apart_by_host(host, apart);
+                self.apart_by_aliases(host, apart);
+                self.apart_by_wildcard(host, apart);
+                self.virtual_services().matches(host).collect::<Vec<_>>()
+            }
+            HostPattern::Suffix(_) | HostPattern::Any => {
+                self.virtual_services().under(pattern).collect()
+            }
+        };
+        for service in routing
+            .into_iter()
+            .filter_map(|key| self.virtual_service(key))
+        {
+            listed(&service.export_to, apart);
+            destination_hosts(service)
+                .into_iter()
+                .for_each(|host| self.apart_by_host(host, apart));
+        }
+    }
+}
+
+fn listed(export_to: &ExportTo, apart: &mut BTreeSet<Namespace>) {
+    if let ExportTo::Namespaces(list) = export_to {
+        apart.extend(list.iter().cloned());
+    }
+}

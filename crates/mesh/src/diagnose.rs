@@ -1,0 +1,274 @@
+//! What objects say together: references to what is not there, selectors that match nothing, hosts that two claim.
+//! At most warnings: none of these objects is wrong by itself.
+
+use std::collections::BTreeSet;
+
+use model::{
+    Code, Diagnostic, Finding, HostPattern, HttpAction, Kind, Labels, Namespace, Object, Selector,
+    Spec, VirtualService,
+};
+
+use crate::instance::instances;
+use crate::mesh::Mesh;
+use crate::scope::Scope;
+use crate::service::MeshService;
+use crate::workload::Workload;
+
+/// The cross-object diagnostics of every object.
+pub fn diagnose_all(mesh: &Mesh) -> impl Iterator<Item = Diagnostic> {
+    mesh.snapshot()
+        .objects
+        .values()
+        .flat_map(|object| diagnose(mesh, object))
+}
+
+/// The cross-object diagnostics of one object.
+#[must_use]
+pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
+    let findings = match &object.spec {
+        Spec::VirtualService(service) => of_virtual_service(mesh, object, service),
+        Spec::DestinationRule(rule) => of_destination_rule(mesh, object, rule),
+        Spec::AuthorizationPolicy(policy) => match &policy.target {
+            model::PolicyTarget::Workloads(selector) => of_policy_selector(mesh, object, selector),
+            model::PolicyTarget::Namespace | model::PolicyTarget::Elsewhere => Vec::new(),
+        },
+        Spec::PeerAuthentication(policy) => policy
+            .selector
+            .as_ref()
+            .map(|s| of_policy_selector(mesh, object, s))
+            .unwrap_or_default(),
+        Spec::Service(service) => {
+            let selector = service
+                .selector
+                .as_ref()
+                .map(|s| unmatched(mesh, &object.key.namespace, s, "spec.selector"));
+            selector.into_iter().flatten().collect()
+        }
+        Spec::ServiceEntry(entry) => {
+            let namespace = &object.key.namespace;
+            let selector = entry
+                .selector
+                .as_ref()
+                .map(|s| unmatched(mesh, namespace, s, "spec.workloadSelector"));
+            selector.into_iter().flatten().collect()
+        }
+        Spec::WorkloadEntry(_)
+        | Spec::EndpointSlice(_)
+        | Spec::Pod(_)
+        | Spec::Namespace
+        | Spec::ServiceAccount
+        | Spec::Deployment(_)
+        | Spec::MeshConfig(_) => Vec::new(),
+    };
+    let at = |(field, finding): (String, Finding)| {
+        Diagnostic::at(&object.key, &object.place, &field, finding)
+    };
+    findings.into_iter().map(at).collect()
+}
+
+type Found = Vec<(String, Finding)>;
+
+fn of_virtual_service(mesh: &Mesh, object: &Object, service: &VirtualService) -> Found {
+    let scope = Scope::of(object.key.namespace.clone());
+    let mut found = missing_destinations(mesh, &scope, service);
+    for (index, pattern) in service.hosts.iter().enumerate() {
+        let mut older = mesh
+            .virtual_services()
+            .under(pattern)
+            .take_while(|key| **key != object.key);
+        let rival = older.find(|key| {
+            mesh.virtual_service(key)
+                .is_some_and(|rival| rival.in_mesh && scope.sees(&rival.export_to))
+        });
+        if let Some(rival) = rival.filter(|_| service.in_mesh) {
+            found.push((
+                format!("spec.hosts[{index}]"),
+                Finding::warning(
+                    Code::Conflict,
+                    format!("{rival} is older and routes {pattern} already; this VirtualService is ignored for it"),
+                    "put the routes of one host into one VirtualService",
+                ),
+            ));
+        }
+    }
+    found
+}
+
+fn missing_destinations(mesh: &Mesh, scope: &Scope, service: &VirtualService) -> Found {
+    let mut found = Vec::new();
+    for (route, http) in service.http.iter().enumerate() {
+        let HttpAction::Route(list) = &http.action else {
+            continue;
+        };
+        for (index, weighted) in list.iter().enumerate() {
+            let field =
+                |name: &str| format!("spec.http[{route}].route[{index}].destination.{name}");
+            let destination = &weighted.destination;
+            let Some(target) = mesh.services().visible(scope, &destination.host) else {
+                let hint = "create the Service or ServiceEntry, or correct the host; until then requests get 503";
+                let message = format!("no service {} exists", destination.host);
+                found.push((
+                    field("host"),
+                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
+                ));
+                continue;
+            };
+            if destination
+                .port
+                .is_some_and(|port| target.port(port).is_none())
+            {
+                let message = format!("{} has no such port", destination.host);
+                let hint = format!("it has: {}", ports_of(target));
+                found.push((
+                    field("port.number"),
+                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
+                ));
+            }
+            if destination.port.is_none() && target.ports.len() > 1 {
+                let message = format!(
+                    "{} has several ports and the route names none",
+                    destination.host
+                );
+                let hint = format!(
+                    "set destination.port.number to one of: {}",
+                    ports_of(target)
+                );
+                let finding =
+                    Finding::warning(Code::DestinationPortSelectorRequired, message, hint);
+                found.push((field("host"), finding));
+            }
+            let rules = mesh.rules(scope, &destination.host, target.namespace());
+            if let Some(subset) = destination
+                .subset
+                .as_ref()
+                .filter(|name| rules.subset(name).is_none())
+            {
+                let message = format!(
+                    "no DestinationRule makes a subset {subset} of {}",
+                    destination.host
+                );
+                let hint =
+                    "add the subset to the host's DestinationRule; until then requests get 503";
+                found.push((
+                    field("subset"),
+                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn ports_of(service: &MeshService) -> String {
+    let numbers: Vec<String> = service
+        .ports
+        .iter()
+        .map(|port| port.number.to_string())
+        .collect();
+    numbers.join(", ")
+}
+
+fn of_destination_rule(mesh: &Mesh, object: &Object, rule: &model::DestinationRule) -> Found {
+    let scope = Scope::of(object.key.namespace.clone());
+    let HostPattern::Exact(host) = &rule.host else {
+        return Vec::new();
+    };
+    let Some(service) = mesh.services().visible(&scope, host) else {
+        return vec![(
+            "spec.host".to_owned(),
+            Finding::warning(
+                Code::UnknownDestinationRuleHost,
+                format!("no service {host} exists"),
+                "create the Service or ServiceEntry, or correct the host",
+            ),
+        )];
+    };
+    let labels: Vec<Labels> = instances(mesh, service)
+        .into_iter()
+        .map(|instance| instance.labels)
+        .collect();
+    let mut found = Vec::new();
+    for (index, subset) in rule.subsets.iter().enumerate() {
+        if !labels.is_empty() && !labels.iter().any(|labels| labels.contain(&subset.labels)) {
+            found.push((
+                format!("spec.subsets[{index}].labels"),
+                Finding::warning(
+                    Code::SubsetSelectsNothing,
+                    format!(
+                        "no endpoint of {host} bears the labels of subset {}",
+                        subset.name
+                    ),
+                    "label the pods, or correct the subset; until then requests to it get 503",
+                ),
+            ));
+        }
+    }
+    found
+}
+
+fn of_policy_selector(mesh: &Mesh, object: &Object, selector: &Selector) -> Found {
+    let in_root = object.key.namespace == mesh.config().root_namespace;
+    let everywhere: BTreeSet<&Namespace> = if in_root {
+        mesh.namespaces()
+    } else {
+        [&object.key.namespace].into()
+    };
+    if everywhere
+        .iter()
+        .any(|namespace| matched(mesh, namespace, selector))
+    {
+        return Vec::new();
+    }
+    unmatched(
+        mesh,
+        &object.key.namespace,
+        selector,
+        "spec.selector.matchLabels",
+    )
+    .into_iter()
+    .collect()
+}
+
+fn matched(mesh: &Mesh, namespace: &Namespace, selector: &Selector) -> bool {
+    let workloads = mesh
+        .workloads_in(namespace)
+        .filter_map(|object| Workload::of(object));
+    workloads
+        .into_iter()
+        .any(|workload| selector.matches(&workload.labels))
+}
+
+/// A selector that matches no workload; where only Deployment templates match it, that is said.
+fn unmatched(
+    mesh: &Mesh,
+    namespace: &Namespace,
+    selector: &Selector,
+    field: &str,
+) -> Option<(String, Finding)> {
+    if matched(mesh, namespace, selector) {
+        return None;
+    }
+    let template = mesh.snapshot().of_kind(Kind::Deployment).find(|object| {
+        let labels = match &object.spec {
+            Spec::Deployment(deployment) => &deployment.template_labels,
+            _ => return false,
+        };
+        object.key.namespace == *namespace && selector.matches(labels)
+    });
+    let finding = match template {
+        Some(deployment) => Finding::warning(
+            Code::OnlyTemplates,
+            format!(
+                "only the template of {} bears these labels, and nothing here makes pods of it",
+                deployment.key
+            ),
+            "without Kubernetes, describe each instance as a Pod or a WorkloadEntry",
+        ),
+        None => Finding::warning(
+            Code::NoMatchingWorkloads,
+            format!("no workload of namespace {namespace} bears these labels"),
+            "correct the labels, or create the workload",
+        ),
+    };
+    Some((field.to_owned(), finding))
+}

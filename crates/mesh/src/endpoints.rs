@@ -1,0 +1,110 @@
+//! The endpoints of one cluster, and what of them the cluster itself must know. The hot path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ir::{Endpoint, Endpoints, Hashed, LocalityEndpoints};
+use model::{EndpointAddress, Labels, Locality, MtlsMode, SpiffeId};
+
+use crate::instance::{Instance, instances};
+use crate::key::EndpointsKey;
+use crate::mesh::Mesh;
+use crate::service::{MeshPort, MeshService};
+
+/// The endpoints that a key names; empty when its service or port does not exist.
+#[must_use]
+pub fn endpoints(mesh: &Mesh, key: &EndpointsKey) -> Hashed<Endpoints> {
+    let services = mesh.services().of_object(&key.service);
+    let service = services.iter().find(|service| service.host == key.host);
+    let found = service
+        .and_then(|service| Some(of_port(mesh, service, service.port(key.port)?, &key.labels)));
+    Hashed::new(found.unwrap_or_default())
+}
+
+/// The endpoints of a port of a service that bear `labels`.
+#[must_use]
+pub fn of_port(mesh: &Mesh, service: &MeshService, port: &MeshPort, labels: &Labels) -> Endpoints {
+    let mut by_locality: BTreeMap<Locality, BTreeMap<(EndpointAddress, model::Port), Endpoint>> =
+        BTreeMap::new();
+    for instance in instances(mesh, service) {
+        if !instance.labels.contain(labels) {
+            continue;
+        }
+        let Some(number) = instance.port(port) else {
+            continue;
+        };
+        let place = (instance.address.clone(), number);
+        let mesh_tls = takes_mesh_tls(mesh, &instance, number);
+        let endpoint = Endpoint {
+            address: instance.address,
+            port: number,
+            weight: instance.weight.max(1),
+            health: instance.health,
+            mesh_tls,
+            workload: instance.workload,
+        };
+        by_locality
+            .entry(instance.locality)
+            .or_default()
+            .entry(place)
+            .or_insert(endpoint);
+    }
+    let locality = |(locality, endpoints): (Locality, BTreeMap<_, Endpoint>)| LocalityEndpoints {
+        locality,
+        endpoints: endpoints.into_values().collect(),
+    };
+    Endpoints {
+        localities: by_locality.into_iter().map(locality).collect(),
+    }
+}
+
+/// Whether auto mTLS calls an instance with mutual TLS: it bears the mark, and no PeerAuthentication switches it off.
+fn takes_mesh_tls(mesh: &Mesh, instance: &Instance, port: model::Port) -> bool {
+    let Some(identity) = &instance.identity else {
+        return instance.mesh_tls;
+    };
+    instance.mesh_tls
+        && mesh.mtls_mode(&identity.namespace, &instance.labels, port) != MtlsMode::Disable
+}
+
+/// What a cluster must know of its endpoints. Changes far less often than they do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EndpointFacts {
+    /// Who the servers are (secure naming), ordered.
+    pub identities: Arc<[SpiffeId]>,
+    /// Whether there are endpoints and all of them take mutual TLS; what clusters without endpoints of their own go by.
+    pub all_mesh_tls: bool,
+    /// Their addresses, for the listeners and names of a headless service, ordered.
+    pub addresses: Arc<[std::net::IpAddr]>,
+}
+
+/// What the clusters, listeners and names of a service must know of its endpoints.
+#[must_use]
+pub fn facts(mesh: &Mesh, service: &MeshService) -> EndpointFacts {
+    let found = instances(mesh, service);
+    let identities: BTreeSet<SpiffeId> = found
+        .iter()
+        .filter_map(|instance| instance.identity.clone())
+        .collect();
+    let takes = |instance: &Instance| {
+        service
+            .ports
+            .iter()
+            .filter_map(|port| instance.port(port))
+            .all(|port| takes_mesh_tls(mesh, instance, port))
+    };
+    let ip = |instance: &Instance| match &instance.address {
+        EndpointAddress::Ip(ip) => Some(*ip),
+        EndpointAddress::Dns(_) | EndpointAddress::Unix(_) => None,
+    };
+    let addresses: BTreeSet<std::net::IpAddr> = found.iter().filter_map(ip).collect();
+    EndpointFacts {
+        identities: identities.into_iter().collect(),
+        all_mesh_tls: !found.is_empty() && found.iter().all(takes),
+        addresses: if service.is_headless() {
+            addresses.into_iter().collect()
+        } else {
+            Arc::new([])
+        },
+    }
+}

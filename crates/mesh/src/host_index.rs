@@ -1,0 +1,93 @@
+//! An index from hosts and wildcards to the objects that name them, oldest first.
+
+use imbl::{OrdMap, OrdSet};
+use model::{HostPattern, Hostname, Object, ObjectKey};
+
+/// An object's place among those that claim the same: older first (Istio: creation time, then name, then namespace).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ranked {
+    created: i64,
+    name: model::Name,
+    namespace: model::Namespace,
+    /// The object.
+    pub key: ObjectKey,
+}
+
+impl Ranked {
+    /// The rank of an object; one without creation time is older than all others.
+    #[must_use]
+    pub fn new(object: &Object) -> Self {
+        Self {
+            created: object.meta.created.unwrap_or(i64::MIN),
+            name: object.key.name.clone(),
+            namespace: object.key.namespace.clone(),
+            key: object.key.clone(),
+        }
+    }
+}
+
+/// Which objects name a host, by pattern.
+#[derive(Clone, Debug, Default)]
+pub struct HostIndex {
+    by_pattern: OrdMap<HostPattern, OrdSet<Ranked>>,
+}
+
+impl HostIndex {
+    /// Adds an object under a pattern.
+    pub fn insert(&mut self, pattern: &HostPattern, object: Ranked) {
+        self.by_pattern
+            .entry(pattern.clone())
+            .or_default()
+            .insert(object);
+    }
+
+    /// Takes an object away from a pattern.
+    pub fn remove(&mut self, pattern: &HostPattern, object: &Ranked) {
+        let Some(set) = self.by_pattern.get_mut(pattern) else {
+            return;
+        };
+        set.remove(object);
+        if set.is_empty() {
+            self.by_pattern.remove(pattern);
+        }
+    }
+
+    /// The objects under exactly this pattern, oldest first.
+    pub fn under(&self, pattern: &HostPattern) -> impl Iterator<Item = &ObjectKey> {
+        self.by_pattern
+            .get(pattern)
+            .into_iter()
+            .flatten()
+            .map(|ranked| &ranked.key)
+    }
+
+    /// The patterns that match a host, the most specific first.
+    pub fn matching(&self, host: &Hostname) -> impl Iterator<Item = &HostPattern> {
+        patterns_of(host).filter_map(|pattern| {
+            self.by_pattern
+                .get_key_value(&pattern)
+                .map(|(found, _)| found)
+        })
+    }
+
+    /// The objects whose patterns match a host: the most specific pattern first, then the oldest.
+    pub fn matches(&self, host: &Hostname) -> impl Iterator<Item = &ObjectKey> {
+        self.matching(host).flat_map(|pattern| self.under(pattern))
+    }
+
+    /// Every pattern, the most specific first.
+    pub fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
+        self.by_pattern.keys()
+    }
+}
+
+/// Every pattern that could match `host`, the most specific first.
+fn patterns_of(host: &Hostname) -> impl Iterator<Item = HostPattern> {
+    let text = host.as_str();
+    let suffixes = text
+        .match_indices('.')
+        .filter_map(|(dot, _)| HostPattern::suffix(text.get(dot + 1..)?));
+    std::iter::once(HostPattern::Exact(host.clone()))
+        .chain(suffixes)
+        .chain(std::iter::once(HostPattern::Any))
+}

@@ -1,0 +1,352 @@
+//! The mesh: indexes over one snapshot, kept up incrementally from one snapshot to the next.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use model::{HostPattern, Hostname, Kind, MeshConfig, Name, Namespace, Object, ObjectKey, Spec};
+use store::{Delta, Snapshot};
+
+use crate::affected::{Affected, Touched};
+use crate::host_index::{HostIndex, Ranked};
+use crate::policies::Policies;
+use crate::registry::{Services, change};
+use crate::routes::destination_hosts;
+use crate::service::MeshService;
+use crate::workload::Workload;
+
+/// Everything that can be looked up about the objects of one snapshot. Cloning is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Mesh {
+    snapshot: Snapshot,
+    config: Arc<MeshConfig>,
+    services: Services,
+    virtual_services: HostIndex,
+    destination_rules: HostIndex,
+    /// Which VirtualServices lead to a host.
+    leading_to: OrdMap<Hostname, OrdSet<ObjectKey>>,
+    /// The EndpointSlices of a Service.
+    slices: OrdMap<(Namespace, Name), OrdSet<ObjectKey>>,
+    /// The Pods and WorkloadEntries of a namespace.
+    workloads: OrdMap<Namespace, OrdSet<ObjectKey>>,
+    /// The headless services that have an endpoint at an address.
+    headless: OrdMap<IpAddr, OrdSet<Hostname>>,
+    /// DestinationRules with a `workloadSelector`, by namespace: what tells the scopes of a namespace apart.
+    selecting_rules: OrdMap<Namespace, OrdSet<ObjectKey>>,
+    policies: Policies,
+}
+
+impl Mesh {
+    /// The mesh of a snapshot, from scratch.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let changed = snapshot
+            .objects
+            .keys()
+            .chain(snapshot.refused.keys())
+            .cloned()
+            .collect();
+        Self::default().next(snapshot, &Delta { changed }).0
+    }
+
+    /// The mesh of the next snapshot, and what of it may differ.
+    #[must_use]
+    pub fn next(&self, now: &Snapshot, delta: &Delta) -> (Self, Affected) {
+        let mut next = self.clone();
+        next.snapshot = now.clone();
+        next.config = config_of(now);
+        let mut touched = Touched {
+            everything: next.config != self.config,
+            ..Touched::default()
+        };
+        for key in &delta.changed {
+            next.index(self, key, &mut touched);
+        }
+        touched.services.extend(next.services.settle_addresses());
+        let affected = touched.spread(self, &mut next);
+        (next, affected)
+    }
+
+    /// Takes one changed object out of the indexes as it was and puts it in as it is.
+    fn index(&mut self, before: &Self, key: &ObjectKey, touched: &mut Touched) {
+        let old = before.snapshot.get(key).cloned();
+        let new = self.snapshot.get(key).cloned();
+        match key.kind {
+            Kind::Service | Kind::ServiceEntry => {
+                let services = new.as_deref().map(MeshService::of).unwrap_or_default();
+                touched
+                    .services
+                    .extend(self.services.replace(key, services));
+                touched.namespaces_of_services.insert(key.namespace.clone());
+            }
+            Kind::VirtualService => self.index_routes(key, old.as_deref(), new.as_deref(), touched),
+            Kind::DestinationRule => self.index_rules(key, old.as_deref(), new.as_deref(), touched),
+            Kind::PeerAuthentication | Kind::AuthorizationPolicy => {
+                self.policies.replace(key, old.as_deref(), &self.snapshot);
+                touched.policies.insert(key.clone());
+            }
+            Kind::EndpointSlice => self.index_slice(key, old.as_deref(), new.as_deref(), touched),
+            Kind::Pod | Kind::WorkloadEntry => {
+                let mut set = self.workloads.remove(&key.namespace).unwrap_or_default();
+                if new.is_some() {
+                    set.insert(key.clone());
+                } else {
+                    set.remove(key);
+                }
+                if !set.is_empty() {
+                    self.workloads.insert(key.namespace.clone(), set);
+                }
+                touched.workloads.insert(key.clone());
+            }
+            Kind::Namespace | Kind::ServiceAccount | Kind::Deployment | Kind::MeshConfig => {}
+        }
+    }
+
+    fn index_routes(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Touched,
+    ) {
+        for (object, add) in [(old, false), (new, true)] {
+            let Some(Object {
+                spec: Spec::VirtualService(service),
+                ..
+            }) = object
+            else {
+                continue;
+            };
+            let Some(object) = object else { continue };
+            for host in service.hosts.iter() {
+                update(&mut self.virtual_services, host, Ranked::new(object), add);
+                touched.routed.insert(host.clone());
+            }
+            for host in destination_hosts(service) {
+                let mut set = self.leading_to.remove(host).unwrap_or_default();
+                if add {
+                    set.insert(key.clone());
+                } else {
+                    set.remove(key);
+                }
+                if !set.is_empty() {
+                    self.leading_to.insert(host.clone(), set);
+                }
+            }
+        }
+    }
+
+    fn index_rules(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Touched,
+    ) {
+        let mut selecting = self
+            .selecting_rules
+            .remove(&key.namespace)
+            .unwrap_or_default();
+        selecting.remove(key);
+        for (object, add) in [(old, false), (new, true)] {
+            let Some(object) = object else { continue };
+            let Spec::DestinationRule(rule) = &object.spec else {
+                continue;
+            };
+            update(
+                &mut self.destination_rules,
+                &rule.host,
+                Ranked::new(object),
+                add,
+            );
+            touched.ruled.insert(rule.host.clone());
+            touched
+                .subsets
+                .extend(rule.subsets.iter().map(|subset| subset.name.clone()));
+            if rule.workload_selector.is_some() {
+                touched.selecting.insert(key.namespace.clone());
+                if add {
+                    selecting.insert(key.clone());
+                }
+            }
+        }
+        if !selecting.is_empty() {
+            self.selecting_rules
+                .insert(key.namespace.clone(), selecting);
+        }
+    }
+
+    fn index_slice(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        touched: &mut Touched,
+    ) {
+        for (object, add) in [(old, false), (new, true)] {
+            let Some(Object {
+                spec: Spec::EndpointSlice(slice),
+                ..
+            }) = object
+            else {
+                continue;
+            };
+            let Some(name) = &slice.service else { continue };
+            let place = (key.namespace.clone(), name.clone());
+            let mut set = self.slices.remove(&place).unwrap_or_default();
+            if add {
+                set.insert(key.clone());
+            } else {
+                set.remove(key);
+            }
+            if !set.is_empty() {
+                self.slices.insert(place, set);
+            }
+            touched
+                .endpoints
+                .insert(Hostname::of_service(name, &key.namespace));
+        }
+    }
+
+    /// The objects that it was made of.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// One object, or its last good version.
+    #[must_use]
+    pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
+        self.snapshot.get(key)
+    }
+
+    /// MeshConfig.
+    #[must_use]
+    pub fn config(&self) -> &MeshConfig {
+        &self.config
+    }
+
+    /// All services.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(crate) fn virtual_services(&self) -> &HostIndex {
+        &self.virtual_services
+    }
+
+    pub(crate) fn destination_rules(&self) -> &HostIndex {
+        &self.destination_rules
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The VirtualServices that lead to a host.
+    pub(crate) fn leading_to(&self, host: &Hostname) -> impl Iterator<Item = &ObjectKey> {
+        self.leading_to.get(host).into_iter().flatten()
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(crate) fn slices_of<'a>(
+        &'a self,
+        service: &MeshService,
+    ) -> impl Iterator<Item = &'a Arc<Object>> {
+        let key = &service.rank.key;
+        let place = (key.namespace.clone(), key.name.clone());
+        let keys = (key.kind == Kind::Service)
+            .then(|| self.slices.get(&place))
+            .flatten();
+        keys.into_iter()
+            .flatten()
+            .filter_map(|key| self.object(key))
+    }
+
+    /// Whether an EndpointSlice of a service stands for a pod.
+    pub(crate) fn names_pod(&self, service: &MeshService, pod: &ObjectKey) -> bool {
+        pod.kind == Kind::Pod
+            && self.slices_of(service).any(|slice| match &slice.spec {
+                Spec::EndpointSlice(slice) => slice
+                    .endpoints
+                    .iter()
+                    .any(|e| e.pod.as_ref() == Some(&pod.name)),
+                _ => false,
+            })
+    }
+
+    /// The headless services that have an endpoint at an address, ordered.
+    pub(crate) fn headless_at(&self, address: IpAddr) -> impl Iterator<Item = &Hostname> {
+        self.headless.get(&address).into_iter().flatten()
+    }
+
+    pub(crate) fn set_headless<'a>(
+        &mut self,
+        host: &Hostname,
+        addresses: impl Iterator<Item = &'a IpAddr>,
+        add: bool,
+    ) {
+        for address in addresses {
+            change(&mut self.headless, *address, host, add);
+        }
+    }
+
+    /// The Pods and WorkloadEntries of a namespace.
+    pub(crate) fn workloads_in(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<Object>> {
+        self.workloads
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.object(key))
+    }
+
+    /// The workload that a Pod or WorkloadEntry is.
+    #[must_use]
+    pub fn workload(&self, key: &ObjectKey) -> Option<Workload> {
+        Workload::of(self.object(key)?)
+    }
+
+    /// The DestinationRules of a namespace that select clients, ordered.
+    pub fn selecting_rules(&self, namespace: &Namespace) -> impl Iterator<Item = &ObjectKey> {
+        self.selecting_rules.get(namespace).into_iter().flatten()
+    }
+
+    /// The patterns that VirtualServices name.
+    pub(crate) fn routed_patterns(&self) -> impl Iterator<Item = &HostPattern> {
+        self.virtual_services.patterns()
+    }
+
+    /// How many VirtualServices there are.
+    #[must_use]
+    pub fn virtual_service_count(&self) -> usize {
+        self.snapshot.of_kind(Kind::VirtualService).count()
+    }
+
+    /// The namespaces in which something lives that tells scopes apart.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<&Namespace> {
+        self.workloads.keys().collect()
+    }
+}
+
+fn config_of(snapshot: &Snapshot) -> Arc<MeshConfig> {
+    let key = ObjectKey {
+        kind: Kind::MeshConfig,
+        namespace: Namespace::istio_system(),
+        name: Name::istio(),
+    };
+    match snapshot.get(&key).map(|object| &object.spec) {
+        Some(Spec::MeshConfig(config)) => Arc::clone(config),
+        _ => Arc::default(),
+    }
+}
+
+fn update(index: &mut HostIndex, pattern: &HostPattern, object: Ranked, add: bool) {
+    if add {
+        index.insert(pattern, object);
+    } else {
+        index.remove(pattern, &object);
+    }
+}

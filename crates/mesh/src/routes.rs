@@ -1,0 +1,81 @@
+//! VirtualServices: which of them routes a host, and where its routes lead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::{
+    Destination, HostPattern, Hostname, HttpAction, HttpRoute, ObjectKey, Spec, VirtualService,
+    WeightedDestination,
+};
+
+use crate::mesh::Mesh;
+use crate::scope::Scope;
+
+impl Mesh {
+    /// A VirtualService by key.
+    #[must_use]
+    pub fn virtual_service(&self, key: &ObjectKey) -> Option<&Arc<VirtualService>> {
+        match &self.object(key)?.spec {
+            Spec::VirtualService(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The VirtualService that routes a host for a scope: the most specific host, then the oldest.
+    #[must_use]
+    pub fn route_of(
+        &self,
+        scope: &Scope,
+        host: &Hostname,
+    ) -> Option<(&ObjectKey, &Arc<VirtualService>)> {
+        self.virtual_services()
+            .matches(host)
+            .find_map(|key| self.routing(scope, key))
+    }
+
+    /// The VirtualService that names exactly this pattern for a scope; the oldest.
+    #[must_use]
+    pub fn route_under(
+        &self,
+        scope: &Scope,
+        pattern: &HostPattern,
+    ) -> Option<(&ObjectKey, &Arc<VirtualService>)> {
+        self.virtual_services()
+            .under(pattern)
+            .find_map(|key| self.routing(scope, key))
+    }
+
+    fn routing<'a>(
+        &'a self,
+        scope: &Scope,
+        key: &'a ObjectKey,
+    ) -> Option<(&'a ObjectKey, &'a Arc<VirtualService>)> {
+        let service = self.virtual_service(key)?;
+        (service.in_mesh && scope.sees(&service.export_to)).then_some((key, service))
+    }
+}
+
+/// Every destination that the routes of a VirtualService name.
+pub fn destinations(service: &VirtualService) -> BTreeSet<&Destination> {
+    service
+        .http
+        .iter()
+        .flat_map(weighted)
+        .map(|weighted| &weighted.destination)
+        .collect()
+}
+
+fn weighted(route: &HttpRoute) -> &[WeightedDestination] {
+    match &route.action {
+        HttpAction::Route(list) => list,
+        HttpAction::Unavailable(_) => &[],
+    }
+}
+
+/// Every host that the routes of a VirtualService lead to.
+pub fn destination_hosts(service: &VirtualService) -> BTreeSet<&Hostname> {
+    destinations(service)
+        .into_iter()
+        .map(|destination| &destination.host)
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! What a cluster is made of: a port of the service that the scope sees, and the DestinationRules that it applies.
+
+use std::sync::Arc;
+
+use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
+use model::{ClientTls, Labels, LoadBalancer, PortPolicy, Protocol, SpiffeId};
+
+use crate::endpoints::{facts, of_port};
+use crate::key::{ClusterKey, EndpointsKey};
+use crate::mesh::Mesh;
+use crate::scope::Scope;
+use crate::service::{MeshPort, MeshService, ServiceDiscovery};
+
+/// Everything that a cluster is built from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterInputs {
+    /// Its name.
+    pub name: ClusterName,
+    /// How its endpoints are found.
+    pub source: ClusterSource,
+    /// What the DestinationRules say.
+    pub policy: PortPolicy,
+    /// What is spoken upstream.
+    pub protocol: UpstreamProtocol,
+    /// Whether mutual TLS is used without being asked for.
+    pub auto_mtls: bool,
+    /// Who the servers are, ordered.
+    pub identities: Arc<[SpiffeId]>,
+    /// The names that the servers must bear instead.
+    pub subject_alt_names: Arc<[Arc<str>]>,
+    /// What telemetry says of it.
+    pub service: ServiceRef,
+}
+
+/// How the endpoints of a cluster are found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClusterSource {
+    /// By EDS.
+    Eds,
+    /// By DNS, all addresses.
+    StrictDns(Endpoints),
+    /// By DNS, the first address.
+    LogicalDns(Endpoints),
+    /// The caller addresses them.
+    OriginalDestination {
+        /// Whether there are endpoints and all of them take mutual TLS.
+        all_mesh_tls: bool,
+    },
+}
+
+/// A service's port as a scope sees it, with the rules that apply.
+pub(crate) struct Seen<'a> {
+    pub service: &'a Arc<MeshService>,
+    pub port: &'a MeshPort,
+    pub labels: Labels,
+    pub policy: PortPolicy,
+}
+
+/// The port or subset that a key names, if the scope sees the service and the subset exists.
+pub(crate) fn see<'a>(mesh: &'a Mesh, scope: &Scope, key: &ClusterKey) -> Option<Seen<'a>> {
+    let service = mesh.services().visible(scope, &key.host)?;
+    let port = service.port(key.port)?;
+    let rules = mesh.rules(scope, &key.host, service.namespace());
+    let subset = match &key.subset {
+        Some(name) => Some(rules.subset(name)?.clone()),
+        None => None,
+    };
+    let policy = rules.policy(key.port, subset.as_ref());
+    let labels = subset.map(|subset| subset.labels).unwrap_or_default();
+    Some(Seen {
+        service,
+        port,
+        labels,
+        policy,
+    })
+}
+
+pub(crate) fn select(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<ClusterInputs> {
+    let seen = see(mesh, scope, key)?;
+    let facts = facts(mesh, seen.service);
+    let listed = || of_port(mesh, seen.service, seen.port, &seen.labels);
+    let source = match (source_of(&seen), seen.service.discovery) {
+        (ServiceDiscovery::Endpoints, _) => ClusterSource::Eds,
+        (ServiceDiscovery::StrictDns, _) => ClusterSource::StrictDns(listed()),
+        (ServiceDiscovery::LogicalDns, _) => ClusterSource::LogicalDns(listed()),
+        (ServiceDiscovery::OriginalDestination, _) => ClusterSource::OriginalDestination {
+            all_mesh_tls: facts.all_mesh_tls,
+        },
+    };
+    Some(ClusterInputs {
+        name: key.name(),
+        source,
+        protocol: upstream_protocol(&seen),
+        auto_mtls: mesh.config().auto_mtls && seen.service.in_mesh,
+        identities: facts.identities,
+        subject_alt_names: Arc::clone(&seen.service.subject_alt_names),
+        service: seen.service.reference(),
+        policy: seen.policy,
+    })
+}
+
+/// `PASSTHROUGH` turns any service into one that the caller addresses.
+fn source_of(seen: &Seen<'_>) -> ServiceDiscovery {
+    if seen.policy.load_balancer == Some(LoadBalancer::Passthrough) {
+        ServiceDiscovery::OriginalDestination
+    } else {
+        seen.service.discovery
+    }
+}
+
+pub(crate) fn endpoints_key(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<EndpointsKey> {
+    let seen = see(mesh, scope, key)?;
+    (source_of(&seen) == ServiceDiscovery::Endpoints).then(|| EndpointsKey {
+        service: seen.service.rank.key.clone(),
+        host: key.host.clone(),
+        port: key.port,
+        labels: seen.labels,
+    })
+}
+
+fn upstream_protocol(seen: &Seen<'_>) -> UpstreamProtocol {
+    let pool = seen.policy.connection_pool.as_ref();
+    let upgrade = pool.and_then(|pool| pool.h2_upgrade) == Some(true);
+    match seen.port.protocol {
+        Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => UpstreamProtocol::Http2,
+        Protocol::Http | Protocol::Auto if pool.is_some_and(|pool| pool.use_client_protocol) => {
+            UpstreamProtocol::FollowCaller
+        }
+        Protocol::Http | Protocol::Auto if upgrade => UpstreamProtocol::Http2,
+        Protocol::Http => UpstreamProtocol::Http1,
+        Protocol::Auto => UpstreamProtocol::FollowCaller,
+        Protocol::Https
+        | Protocol::Tls
+        | Protocol::Tcp
+        | Protocol::Mongo
+        | Protocol::Redis
+        | Protocol::MySql
+        | Protocol::Udp => UpstreamProtocol::Tcp,
+    }
+}
+
+/// How requests announce themselves to a cluster that may speak Istio's mutual TLS.
+pub(crate) fn alpn(mesh: &Mesh, seen: &Seen<'_>) -> Option<MeshAlpn> {
+    let mesh_tls = match &seen.policy.tls {
+        Some(ClientTls::IstioMutual { .. }) => true,
+        Some(ClientTls::Disable | ClientTls::Simple(_) | ClientTls::Mutual { .. }) => false,
+        None => mesh.config().auto_mtls && seen.service.in_mesh,
+    };
+    let alpn = match upstream_protocol(seen) {
+        UpstreamProtocol::Http1 => MeshAlpn::Http1,
+        UpstreamProtocol::Http2 => MeshAlpn::Http2,
+        UpstreamProtocol::FollowCaller => MeshAlpn::FollowCaller,
+        UpstreamProtocol::Tcp => return None,
+    };
+    mesh_tls.then_some(alpn)
+}

@@ -1,0 +1,138 @@
+//! What the inbound half of a workload is made of: the services that lead to it and the policies that guard it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ir::{Hashed, InboundPort, InboundRule, InboundTraffic};
+use model::{AccessLog, Layer, Port, Spec, TargetPort, TrustDomain};
+
+use crate::host_index::Ranked;
+use crate::instance::InstancePorts;
+use crate::mesh::Mesh;
+use crate::service::{MeshPort, MeshService};
+use crate::workload::Workload;
+
+/// Everything that the inbound half of a workload is built from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InboundInputs {
+    /// The trust domain that its callers must belong to.
+    pub trust_domain: TrustDomain,
+    /// The ports that services declare on it, ordered.
+    pub ports: Arc<[InboundPort]>,
+    /// What holds for every other port.
+    pub passthrough: InboundRule,
+    /// Ports with a mode of their own that no service declares, ordered.
+    pub passthrough_ports: Arc<[(Port, InboundRule)]>,
+    /// Where it logs.
+    pub access_log: Option<AccessLog>,
+}
+
+/// What applies to a workload.
+#[must_use]
+pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs> {
+    let Workload {
+        namespace, labels, ..
+    } = workload;
+    let mut ports: BTreeMap<Port, (Ranked, InboundPort)> = BTreeMap::new();
+    for service in mesh.services().in_namespace(namespace) {
+        for port in service.ports.iter() {
+            let Some(target) = target_of(mesh, service, port, workload) else {
+                continue;
+            };
+            let inbound = || InboundPort {
+                port: target,
+                traffic: traffic(port.layer()),
+                rule: mesh.inbound_rule(namespace, labels, Some(target)),
+                service: service.reference(),
+            };
+            // Of two services on one port the oldest decides the protocol.
+            let taken = ports
+                .get(&target)
+                .is_some_and(|(rank, _)| *rank <= service.rank);
+            if !taken {
+                ports.insert(target, (service.rank.clone(), inbound()));
+            }
+        }
+    }
+    let own = mesh
+        .mtls_ports(namespace, labels)
+        .into_iter()
+        .filter(|port| !ports.contains_key(port));
+    Hashed::new(InboundInputs {
+        trust_domain: mesh.config().trust_domain.clone(),
+        passthrough: mesh.inbound_rule(namespace, labels, None),
+        passthrough_ports: own
+            .map(|port| (port, mesh.inbound_rule(namespace, labels, Some(port))))
+            .collect(),
+        ports: ports.into_values().map(|(_, port)| port).collect(),
+        access_log: mesh.config().access_log.clone(),
+    })
+}
+
+/// The workload's own port that a service's port leads to; none: it does not lead here.
+fn target_of(
+    mesh: &Mesh,
+    service: &MeshService,
+    port: &MeshPort,
+    workload: &Workload,
+) -> Option<Port> {
+    if let Some(selector) = &service.selector {
+        let ports = InstancePorts::of_workload(workload, service);
+        return ports
+            .port(port)
+            .filter(|_| selector.matches(&workload.labels));
+    }
+    let listed = service.listed.iter().find(|entry| match &entry.address {
+        Some(model::EndpointAddress::Ip(ip)) => workload.addresses.contains(ip),
+        Some(model::EndpointAddress::Dns(_) | model::EndpointAddress::Unix(_)) | None => false,
+    });
+    if let Some(entry) = listed {
+        let own = port
+            .name
+            .as_ref()
+            .and_then(|name| entry.ports.get(name))
+            .copied();
+        return own.or(match &port.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Named(_) => None,
+        });
+    }
+    by_slice(mesh, service, port, workload)
+}
+
+fn by_slice(
+    mesh: &Mesh,
+    service: &MeshService,
+    port: &MeshPort,
+    workload: &Workload,
+) -> Option<Port> {
+    mesh.slices_of(service).find_map(|object| {
+        let Spec::EndpointSlice(slice) = &object.spec else {
+            return None;
+        };
+        let here = slice.endpoints.iter().any(|endpoint| {
+            endpoint
+                .pod
+                .as_ref()
+                .is_some_and(|pod| pod.as_str() == &*workload.name)
+                || endpoint
+                    .addresses
+                    .iter()
+                    .any(|address| workload.addresses.contains(address))
+        });
+        let number = slice
+            .ports
+            .iter()
+            .find(|(name, _)| *name == port.name)
+            .map(|(_, number)| *number);
+        number.filter(|_| here)
+    })
+}
+
+fn traffic(layer: Layer) -> InboundTraffic {
+    match layer {
+        Layer::Http => InboundTraffic::Http,
+        Layer::Tcp => InboundTraffic::Tcp,
+        Layer::Detect => InboundTraffic::Detect,
+    }
+}

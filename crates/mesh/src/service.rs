@@ -1,0 +1,233 @@
+//! A service as the mesh sees it, whether Kubernetes or a ServiceEntry declares it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ir::{Registry, ServiceRef};
+use model::{
+    Addressing, EntryPort, ExportTo, HostPattern, Hostname, Layer, Location, Namespace, Object,
+    Port, PortName, Protocol, Resolution, Selector, Service, ServiceEntry, ServicePort, Spec,
+    TargetPort, WorkloadEntry,
+};
+
+use crate::host_index::Ranked;
+
+/// One host of a Service or ServiceEntry.
+#[derive(Clone, Debug)]
+pub struct MeshService {
+    /// Its place among those that declare the same host; holds the object's key.
+    pub rank: Ranked,
+    /// The host.
+    pub host: Hostname,
+    /// Which namespaces see it.
+    pub export_to: ExportTo,
+    /// Its ports, of distinct numbers, without those for datagrams.
+    pub ports: Arc<[MeshPort]>,
+    /// The addresses that callers may use; see also `allocates`.
+    pub addresses: Arc<[IpAddr]>,
+    /// Whether Lateen gives it an address because it has none.
+    pub allocates: bool,
+    /// How its endpoints are found.
+    pub discovery: ServiceDiscovery,
+    /// Which workloads of its namespace are its endpoints.
+    pub selector: Option<Selector>,
+    /// The endpoints that a ServiceEntry lists.
+    pub listed: Arc<[WorkloadEntry]>,
+    /// Whether unready endpoints count.
+    pub publish_not_ready: bool,
+    /// Who declares it.
+    pub registry: Registry,
+    /// Whether it is part of the mesh.
+    pub in_mesh: bool,
+    /// The names that its server must bear; empty: the identities of its endpoints.
+    pub subject_alt_names: Arc<[Arc<str>]>,
+}
+
+/// How the endpoints of a service are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceDiscovery {
+    /// Known to Lateen, sent by EDS.
+    Endpoints,
+    /// Resolved by Envoy, all addresses.
+    StrictDns,
+    /// Resolved by Envoy, the first address.
+    LogicalDns,
+    /// The caller addresses them: a headless Service, or a ServiceEntry with resolution NONE.
+    OriginalDestination,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MeshPort {
+    /// The port that callers address.
+    pub number: Port,
+    /// Its name.
+    pub name: Option<PortName>,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// The endpoint's own port, unless the endpoint says otherwise.
+    pub target: TargetPort,
+}
+
+impl MeshService {
+    /// The services that an object declares: one a host.
+    #[must_use]
+    pub fn of(object: &Object) -> Vec<Self> {
+        match &object.spec {
+            Spec::Service(service) => of_service(object, service).into_iter().collect(),
+            Spec::ServiceEntry(entry) => of_entry(object, entry),
+            Spec::VirtualService(_)
+            | Spec::DestinationRule(_)
+            | Spec::PeerAuthentication(_)
+            | Spec::AuthorizationPolicy(_)
+            | Spec::WorkloadEntry(_)
+            | Spec::EndpointSlice(_)
+            | Spec::Pod(_)
+            | Spec::Namespace
+            | Spec::ServiceAccount
+            | Spec::Deployment(_)
+            | Spec::MeshConfig(_) => Vec::new(),
+        }
+    }
+
+    /// The namespace of the object that declares it.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.rank.key.namespace
+    }
+
+    /// A port by number.
+    #[must_use]
+    pub fn port(&self, number: Port) -> Option<&MeshPort> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Whether it is a Service without an address of its own: callers address its endpoints.
+    #[must_use]
+    pub fn is_headless(&self) -> bool {
+        self.registry == Registry::Kubernetes
+            && self.discovery == ServiceDiscovery::OriginalDestination
+    }
+
+    /// Whether Envoy resolves its endpoints, which then stand in the cluster itself.
+    #[must_use]
+    pub fn resolves_by_dns(&self) -> bool {
+        matches!(
+            self.discovery,
+            ServiceDiscovery::StrictDns | ServiceDiscovery::LogicalDns
+        )
+    }
+
+    /// What telemetry says of it.
+    #[must_use]
+    pub fn reference(&self) -> ServiceRef {
+        let name = match self.registry {
+            Registry::Kubernetes => self.rank.key.name.as_str(),
+            Registry::External => self.host.as_str(),
+        };
+        ServiceRef {
+            host: self.host.as_str().into(),
+            name: name.into(),
+            namespace: self.namespace().as_str().into(),
+            in_mesh: self.in_mesh,
+        }
+    }
+}
+
+impl MeshPort {
+    /// How the proxy treats connections to it.
+    #[must_use]
+    pub fn layer(&self) -> Layer {
+        self.protocol.layer()
+    }
+}
+
+fn of_service(object: &Object, service: &Service) -> Option<MeshService> {
+    let (addresses, allocates, discovery) = match &service.addressing {
+        Addressing::Cluster(addresses) => {
+            (Arc::clone(addresses), false, ServiceDiscovery::Endpoints)
+        }
+        Addressing::Allocated => (Arc::from([]), true, ServiceDiscovery::Endpoints),
+        Addressing::Headless => (Arc::from([]), false, ServiceDiscovery::OriginalDestination),
+        Addressing::ExternalName(_) => return None,
+    };
+    Some(MeshService {
+        rank: Ranked::new(object),
+        host: Hostname::of_service(&object.key.name, &object.key.namespace),
+        export_to: service.export_to.clone(),
+        ports: distinct(service.ports.iter().map(of_service_port)),
+        addresses,
+        allocates,
+        discovery,
+        selector: service.selector.clone(),
+        listed: Arc::new([]),
+        publish_not_ready: service.publish_not_ready,
+        registry: Registry::Kubernetes,
+        in_mesh: true,
+        subject_alt_names: Arc::new([]),
+    })
+}
+
+/// The ports that proxies know: one of each number, the first, and none for datagrams, which are not captured.
+fn distinct(ports: impl Iterator<Item = MeshPort>) -> Arc<[MeshPort]> {
+    let mut found: Vec<MeshPort> = Vec::new();
+    for port in ports.filter(|port| port.protocol != Protocol::Udp) {
+        if found.iter().all(|other| other.number != port.number) {
+            found.push(port);
+        }
+    }
+    found.into()
+}
+
+fn of_service_port(port: &ServicePort) -> MeshPort {
+    MeshPort {
+        number: port.number,
+        name: port.name.clone(),
+        protocol: port.protocol,
+        target: port.target.clone(),
+    }
+}
+
+fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
+    let addresses: Arc<[IpAddr]> = entry
+        .addresses
+        .iter()
+        .filter(|net| net.prefix_len() == net.max_prefix_len())
+        .map(|net| net.addr())
+        .collect();
+    let discovery = match entry.resolution {
+        Resolution::None => ServiceDiscovery::OriginalDestination,
+        Resolution::Static => ServiceDiscovery::Endpoints,
+        Resolution::Dns => ServiceDiscovery::StrictDns,
+        Resolution::DnsRoundRobin => ServiceDiscovery::LogicalDns,
+    };
+    let exact = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(host) => Some(host.clone()),
+        HostPattern::Suffix(_) | HostPattern::Any => None,
+    };
+    let service = |host| MeshService {
+        rank: Ranked::new(object),
+        host,
+        export_to: entry.export_to.clone(),
+        ports: distinct(entry.ports.iter().map(of_entry_port)),
+        addresses: Arc::clone(&addresses),
+        allocates: entry.addresses.is_empty() && entry.resolution != Resolution::None,
+        discovery,
+        selector: entry.selector.clone(),
+        listed: Arc::clone(&entry.endpoints),
+        publish_not_ready: false,
+        registry: Registry::External,
+        in_mesh: entry.location == Location::Internal,
+        subject_alt_names: Arc::clone(&entry.subject_alt_names),
+    };
+    entry.hosts.iter().filter_map(exact).map(service).collect()
+}
+
+fn of_entry_port(port: &EntryPort) -> MeshPort {
+    MeshPort {
+        number: port.number,
+        name: Some(port.name.clone()),
+        protocol: port.protocol,
+        target: TargetPort::Number(port.target),
+    }
+}

@@ -1,0 +1,22 @@
+//! What objects mean together, in behaviour: a call in, the cluster that it reaches out.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken expectation fails the test"
+)]
+
+#[macro_use]
+mod kit;
+
+mod authorization;
+mod diagnoses;
+mod endpoints;
+mod inbound;
+mod names;
+mod peer_authentication;
+mod precedence;
+mod routing;
+mod rules;
+mod services;

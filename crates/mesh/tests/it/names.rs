@@ -1,0 +1,92 @@
+//! The name table: what agents answer for a host.
+
+use ir::{Node, Registry};
+use mesh::Key;
+use testkit::{pod, service, service_entry};
+
+use crate::kit::{World, scope};
+
+fn entry(world: &World, from: &str, host: &str) -> Option<ir::NameEntry> {
+    match world.node(&scope(from), &Key::Name(host.parse().unwrap()))? {
+        Node::NameEntry(entry) => Some(entry),
+        other => panic!("not a name: {other:?}"),
+    }
+}
+
+#[test]
+fn services_have_their_addresses_and_short_names() {
+    let world = mesh![
+        service("cart").in_namespace("shop").port(80).at("10.0.0.1"),
+        service("pods")
+            .in_namespace("shop")
+            .port(80)
+            .headless()
+            .selecting("app", "x"),
+        pod("a")
+            .in_namespace("shop")
+            .labelled("app", "x")
+            .at("10.1.0.2"),
+        pod("b")
+            .in_namespace("shop")
+            .labelled("app", "x")
+            .at("10.1.0.1"),
+        service("nobody")
+            .in_namespace("shop")
+            .port(80)
+            .headless()
+            .selecting("app", "y"),
+        service("private")
+            .in_namespace("shop")
+            .port(80)
+            .exported_to("."),
+    ];
+    let cart = entry(&world, "web", "cart.shop.svc.cluster.local").unwrap();
+    let (short, namespace) = (
+        cart.short_name.as_deref(),
+        cart.namespace.as_ref().map(model::Namespace::as_str),
+    );
+    assert_eq!(
+        (cart.registry, short, namespace),
+        (Registry::Kubernetes, Some("cart"), Some("shop"))
+    );
+    assert_eq!(
+        *cart.addresses,
+        ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+    );
+    let pods = entry(&world, "web", "pods.shop.svc.cluster.local").unwrap();
+    assert_eq!(
+        pods.addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["10.1.0.1", "10.1.0.2"]
+    );
+    assert!(
+        entry(&world, "web", "nobody.shop.svc.cluster.local").is_none(),
+        "a name without addresses is no name"
+    );
+    assert!(entry(&world, "web", "private.shop.svc.cluster.local").is_none());
+    assert!(entry(&world, "shop", "private.shop.svc.cluster.local").is_some());
+}
+
+#[test]
+fn entries_are_external_names() {
+    let world = mesh![
+        service_entry("api", "api.example.com")
+            .resolution("DNS")
+            .port("HTTP", 80),
+        service_entry("raw", "raw.example.com")
+            .resolution("NONE")
+            .port("HTTP", 80),
+    ];
+    let api = entry(&world, "web", "api.example.com").unwrap();
+    assert_eq!(
+        (api.registry, api.short_name, api.namespace),
+        (Registry::External, None, None)
+    );
+    assert!(api.addresses[0].to_string().starts_with("240.240."));
+    assert!(
+        entry(&world, "web", "raw.example.com").is_none(),
+        "DNS elsewhere answers for it"
+    );
+}

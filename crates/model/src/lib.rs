@@ -1,0 +1,40 @@
+//! The vocabulary of the mesh, config objects that cannot be invalid, and `parse`, which makes them.
+//!
+//! Nothing here knows Envoy, and nothing here does IO. A value of one of these types has already
+//! passed every check that concerns it alone; what depends on other objects is `mesh`'s business.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod authorization_policy;
+mod destination_rule;
+mod diagnostic;
+mod host;
+mod kubernetes;
+mod labels;
+mod mesh_config;
+mod name;
+mod object;
+pub mod parse;
+mod peer_authentication;
+mod port;
+mod service_entry;
+mod spiffe;
+mod virtual_service;
+mod workload_entry;
+
+pub use authorization_policy::*;
+pub use destination_rule::*;
+pub use diagnostic::*;
+pub use host::*;
+pub use kubernetes::*;
+pub use labels::*;
+pub use mesh_config::*;
+pub use name::*;
+pub use object::*;
+pub use parse::{Document, Parsed, Refusal, RefusedScope, parse, parse_mesh_config};
+pub use peer_authentication::*;
+pub use port::*;
+pub use service_entry::*;
+pub use spiffe::*;
+pub use virtual_service::*;
+pub use workload_entry::*;

@@ -1,0 +1,64 @@
+//! Istio's MeshConfig, as far as it is translated.
+
+use std::sync::Arc;
+
+use crate::{Namespace, TrustDomain};
+
+/// MeshConfig with Istio's defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MeshConfig {
+    /// `outboundTrafficPolicy.mode`.
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding`; none: no access log.
+    pub access_log: Option<AccessLog>,
+    /// `trustDomain`.
+    pub trust_domain: TrustDomain,
+    /// `rootNamespace`.
+    pub root_namespace: Namespace,
+    /// `enableAutoMtls`.
+    pub auto_mtls: bool,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            outbound_traffic_policy: OutboundTrafficPolicy::AllowAny,
+            access_log: None,
+            trust_domain: TrustDomain::cluster_local(),
+            root_namespace: Namespace::istio_system(),
+            auto_mtls: true,
+        }
+    }
+}
+
+/// `outboundTrafficPolicy.mode`: what happens to calls to unknown hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutboundTrafficPolicy {
+    /// `ALLOW_ANY`: they pass as they are.
+    #[default]
+    AllowAny,
+    /// `REGISTRY_ONLY`: they are refused.
+    RegistryOnly,
+}
+
+/// Where and how requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccessLog {
+    /// `accessLogFile`.
+    pub path: Arc<str>,
+    /// `accessLogFormat` and `accessLogEncoding`.
+    pub format: AccessLogFormat,
+}
+
+/// How a line is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AccessLogFormat {
+    /// `TEXT` in Istio's default format.
+    DefaultText,
+    /// `TEXT` in this format.
+    Text(Arc<str>),
+    /// `JSON` with Istio's default keys.
+    DefaultJson,
+    /// `JSON` with these keys, ordered.
+    Json(Arc<[(Arc<str>, Arc<str>)]>),
+}

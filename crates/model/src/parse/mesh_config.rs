@@ -1,0 +1,121 @@
+//! MeshConfig: the seven fields that are translated. Istio's other fields are `not yet`, all else is unknown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use istio_api::OutboundTrafficPolicyMode;
+use istio_api::mesh_config::KNOWN;
+use serde_json::Value;
+
+use super::decode::{Decoded, Unknown, decode};
+use super::nearest::Known;
+use super::notes::{At, Notes, Problem};
+use super::value::text;
+use crate::{AccessLog, AccessLogFormat, MeshConfig, OutboundTrafficPolicy};
+
+/// The fields that are read.
+const READ: &[&str] = &[
+    "outboundTrafficPolicy",
+    "accessLogFile",
+    "accessLogFormat",
+    "accessLogEncoding",
+    "trustDomain",
+    "rootNamespace",
+    "enableAutoMtls",
+];
+
+/// Reads a MeshConfig, with Istio's defaults for what is absent.
+pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
+    let Decoded { wire, problems } =
+        decode::<istio_api::MeshConfig>(value, "", Unknown::Report(|| Known::list(&["mode"])));
+    notes.take_body(problems);
+    let istio_api::MeshConfig {
+        outbound_traffic_policy,
+        access_log_file,
+        access_log_format,
+        access_log_encoding,
+        trust_domain,
+        root_namespace,
+        enable_auto_mtls,
+        rest,
+    } = wire;
+    others(&rest, notes);
+    let json = match access_log_encoding.unwrap_or(istio_api::AccessLogEncoding::Text) {
+        istio_api::AccessLogEncoding::Text => false,
+        istio_api::AccessLogEncoding::Json => true,
+    };
+    let format = access_log(text(access_log_format), json, notes);
+    let default = MeshConfig::default();
+    let trust_domain = trust_domain
+        .filter(|name| !name.is_empty())
+        .and_then(|name| notes.name(&At::root("trustDomain"), &name));
+    let root_namespace = root_namespace
+        .filter(|name| !name.is_empty())
+        .and_then(|name| notes.name(&At::root("rootNamespace"), &name));
+    Some(MeshConfig {
+        outbound_traffic_policy: outbound_traffic_policy
+            .map_or(default.outbound_traffic_policy, outbound),
+        access_log: text(access_log_file).map(|path| AccessLog { path, format }),
+        trust_domain: trust_domain.unwrap_or(default.trust_domain),
+        root_namespace: root_namespace.unwrap_or(default.root_namespace),
+        auto_mtls: enable_auto_mtls.unwrap_or(default.auto_mtls),
+    })
+}
+
+fn outbound(wire: istio_api::OutboundTrafficPolicy) -> OutboundTrafficPolicy {
+    let istio_api::OutboundTrafficPolicy { mode } = wire;
+    match mode.unwrap_or(OutboundTrafficPolicyMode::RegistryOnly) {
+        OutboundTrafficPolicyMode::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
+        OutboundTrafficPolicyMode::AllowAny => OutboundTrafficPolicy::AllowAny,
+    }
+}
+
+/// Fields that Istio has and Lateen does not translate, and fields that nobody has.
+fn others(rest: &BTreeMap<String, Value>, notes: &mut Notes<'_>) {
+    let known = Known::list(READ.iter().chain(KNOWN));
+    for name in rest.keys() {
+        if KNOWN.contains(&name.as_str()) {
+            notes.not_yet(&At::root(name), &Some(()));
+        } else {
+            notes.take(vec![Problem {
+                field: name.clone(),
+                finding: known.unknown(name, ""),
+                refuses: false,
+            }]);
+        }
+    }
+}
+
+fn access_log(format: Option<Arc<str>>, json: bool, notes: &mut Notes<'_>) -> AccessLogFormat {
+    match format {
+        None if json => AccessLogFormat::DefaultJson,
+        None => AccessLogFormat::DefaultText,
+        Some(format) if json => match json_format(&format) {
+            Ok(keys) => AccessLogFormat::Json(keys),
+            Err(why) => {
+                let hint = "with `accessLogEncoding: JSON` write one JSON object of strings";
+                notes.refuse(&At::root("accessLogFormat"), why, hint);
+                AccessLogFormat::DefaultJson
+            }
+        },
+        Some(format) => AccessLogFormat::Text(format),
+    }
+}
+
+type Keys = Arc<[(Arc<str>, Arc<str>)]>;
+
+/// A JSON object whose values are format strings.
+fn json_format(format: &str) -> Result<Keys, String> {
+    let keys: BTreeMap<String, Value> = serde_json::from_str(format)
+        .map_err(|error| format!("this is not a JSON object: {error}"))?;
+    keys.into_iter()
+        .map(|(key, value)| match value {
+            Value::String(value) => Ok((key.into(), value.into())),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(format!("the value of {key:?} is not a string")),
+        })
+        .collect()
+}

@@ -1,0 +1,133 @@
+//! VirtualService: hosts, gateways and what stands around its routes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::http_route;
+use super::notes::{At, Notes, SPEC, Written};
+use crate::{Code, HostPattern, HttpAction, HttpRoute, VirtualService};
+
+/// The name under which `gateways` means all sidecars.
+pub(super) const MESH: &str = "mesh";
+
+/// Reads `spec`.
+pub(super) fn read(
+    wire: istio_api::VirtualServiceSpec,
+    notes: &mut Notes<'_>,
+) -> Option<VirtualService> {
+    let istio_api::VirtualServiceSpec {
+        hosts,
+        gateways,
+        http,
+        tls,
+        tcp,
+        export_to,
+    } = wire;
+    let in_mesh = in_mesh(&gateways, notes);
+    if !(http.is_written() || tls.is_written() || tcp.is_written()) {
+        notes.missing(
+            &SPEC.field("http"),
+            "a VirtualService without routes does nothing",
+        );
+    }
+    let hosts = read_hosts(&hosts, &gateways, in_mesh, notes);
+    let export_to = notes.export_to(&SPEC.field("exportTo"), &export_to);
+    notes.not_yet(&SPEC.field("tls"), &tls);
+    notes.not_yet(&SPEC.field("tcp"), &tcp);
+    let at = SPEC.field("http");
+    let mut routes = Vec::with_capacity(http.len());
+    for (index, route) in http.into_iter().enumerate() {
+        routes.push(http_route::read(route, in_mesh, &at.item(index), notes));
+    }
+    // A condition that could not be read looks as if there were none.
+    if !notes.is_refused() {
+        unreachable(&routes, &at, notes);
+    }
+    Some(VirtualService {
+        hosts,
+        in_mesh,
+        export_to,
+        http: routes.into(),
+    })
+}
+
+fn in_mesh(gateways: &[String], notes: &mut Notes<'_>) -> bool {
+    let at = SPEC.field("gateways");
+    for (index, gateway) in gateways.iter().enumerate() {
+        if gateway != MESH {
+            notes.not_yet(&at.item(index), &Some(gateway));
+        }
+    }
+    gateways.is_empty() || gateways.iter().any(|gateway| gateway == MESH)
+}
+
+fn read_hosts(
+    hosts: &[String],
+    gateways: &[String],
+    in_mesh: bool,
+    notes: &mut Notes<'_>,
+) -> Arc<[HostPattern]> {
+    let at = SPEC.field("hosts");
+    if hosts.is_empty() && gateways.is_empty() {
+        let message =
+            "a VirtualService without hosts is a delegate, and delegates are not translated yet";
+        notes.warn(
+            &at,
+            Code::NotYet,
+            message,
+            "the object has no effect; name hosts",
+        );
+    } else if hosts.is_empty() {
+        notes.missing(&at, "name the hosts whose requests are routed");
+    }
+    let namespace = notes.namespace();
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::with_capacity(hosts.len());
+    for (index, host) in hosts.iter().enumerate() {
+        let at = at.item(index);
+        let Some(pattern) = notes.valid(&at, HostPattern::resolve(host, &namespace)) else {
+            continue;
+        };
+        if pattern == HostPattern::Any && in_mesh {
+            let message = "the host `*` is not possible for sidecars";
+            notes.refuse(
+                &at,
+                message,
+                "name the hosts, or leave `mesh` out of `gateways`",
+            );
+        }
+        if seen.insert(pattern.clone()) {
+            found.push(pattern);
+        } else {
+            notes.error(
+                &at,
+                format!("the host {host} stands here twice"),
+                "leave one out",
+            );
+        }
+    }
+    found.into()
+}
+
+/// Warns of routes behind one that takes every request.
+fn unreachable(routes: &[HttpRoute], at: &At<'_>, notes: &mut Notes<'_>) {
+    let takes_all = |route: &HttpRoute| {
+        route.matches.is_empty() || route.matches.iter().any(http_route::takes_every_request)
+    };
+    let Some(first) = routes.iter().position(takes_all) else {
+        return;
+    };
+    for index in first + 1..routes.len() {
+        notes.warn(
+            &at.item(index),
+            Code::UnreachableRule,
+            format!("`spec.http[{first}]` takes every request, so this route is never reached"),
+            "put the routes with conditions first",
+        );
+    }
+}
+
+/// The reason why a route that has only this action answers 503.
+pub(super) fn unavailable(action: &str) -> HttpAction {
+    HttpAction::Unavailable(format!("{action} is not translated yet").into())
+}

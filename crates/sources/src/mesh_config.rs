@@ -1,0 +1,123 @@
+//! The MeshConfig file of `--meshConfig`: a source with one object.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{Code, Diagnostic, Document, Finding, Kind, Parsed, Place};
+use serde_json::Value;
+use store::{Change, ChangeSet, Entry, SourceId};
+
+use crate::directory::content;
+use crate::files::Content;
+use crate::yaml::{self, Fault, Found};
+
+/// A file that holds a MeshConfig and nothing else.
+#[derive(Debug)]
+pub struct MeshConfigFile {
+    path: PathBuf,
+    name: Arc<str>,
+    source: SourceId,
+    last: Option<String>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl MeshConfigFile {
+    /// A file as one source. Nothing is kept of it yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(path: impl Into<PathBuf>, source: SourceId) -> io::Result<Self> {
+        let path = path.into();
+        fs::File::open(&path)?;
+        Ok(Self {
+            name: path.to_string_lossy().into(),
+            path,
+            source,
+            last: None,
+            diagnostics: Vec::new(),
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file and says what changed. A file that is gone or cannot be read changes nothing.
+    pub fn read(&mut self) -> Vec<ChangeSet> {
+        self.diagnostics.clear();
+        let length = fs::metadata(&self.path).map(|meta| meta.len());
+        let text = match length.map(|length| content(&self.path, length)) {
+            Ok(Some(Content::Text(text))) => text,
+            Ok(Some(Content::Unreadable(why))) => return self.unreadable(&why),
+            Ok(None) => return self.unreadable("it is gone"),
+            Err(error) => return self.unreadable(&error.to_string()),
+        };
+        if self.last.as_ref() == Some(&text) {
+            return Vec::new();
+        }
+        let entry = self.entry(&text);
+        self.last = Some(text);
+        let entries = entry.into_iter().collect();
+        vec![ChangeSet {
+            source: self.source.clone(),
+            changes: vec![Change::Resync(Kind::MeshConfig, entries)],
+        }]
+    }
+
+    /// What is to be said of the file, beside what the MeshConfig carries.
+    #[must_use]
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        self.diagnostics.clone()
+    }
+
+    fn unreadable(&mut self, why: &str) -> Vec<ChangeSet> {
+        let finding = Finding::error(
+            Code::Unreadable,
+            format!("the file cannot be read: {why}"),
+            "the MeshConfig stays as it is",
+        );
+        self.diagnostics
+            .push(Diagnostic::without_object(&self.place(), "", finding));
+        Vec::new()
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            file: Some(self.name.clone()),
+            ..Place::default()
+        }
+    }
+
+    /// The MeshConfig of a text. An empty text says nothing, and so every field has its default.
+    fn entry(&self, text: &str) -> Option<Entry> {
+        let file = Some(&self.name);
+        let document = |value| Document {
+            value,
+            place: self.place(),
+        };
+        let empty = || document(Value::Object(serde_json::Map::new()));
+        let (document, faults) = match yaml::documents(text, file).into_iter().next() {
+            None => (empty(), Vec::new()),
+            Some(Ok(Found { document, faults })) => (document, faults),
+            Some(Err(fault)) => (empty(), vec![fault]),
+        };
+        match model::parse_mesh_config(document) {
+            Parsed::Object(object) if faults.is_empty() => Some(Entry::Object(Arc::new(object))),
+            Parsed::Object(object) => {
+                let reason = |fault: &Fault| {
+                    let mut place = self.place();
+                    place.lines.insert("".into(), fault.line);
+                    Diagnostic::at(&object.key, &place, &fault.field, fault.finding())
+                };
+                let reasons = faults.iter().map(reason).collect();
+                Some(Entry::Reject(Arc::new(object.refuse(reasons))))
+            }
+            Parsed::Refused(refusal) => Some(Entry::Reject(Arc::new(refusal))),
+            Parsed::Ignored(_) | Parsed::Unreadable(_) => None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Random VirtualServices.
+
+use serde_json::{Value, json};
+
+use super::{PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name, sprinkle};
+use crate::dice::Dice;
+
+pub(super) fn virtual_service(dice: &mut Dice) -> Value {
+    let own = format!("{}-routes", name(dice));
+    let mut service = frame(dice, "networking.istio.io/v1", "VirtualService", &own);
+    service["spec"] = json!({"hosts": dice.many(1, 2, host), "http": dice.many(1, 3, route)});
+    sprinkle(
+        dice,
+        5,
+        &mut service["spec"],
+        &[
+            ("exportTo", &export_to),
+            ("gateways", &|dice| {
+                dice.one(&[
+                    json!(["mesh"]),
+                    json!(["shop/gateway"]),
+                    json!(["mesh", "gateway"]),
+                    json!([]),
+                ])
+            }),
+        ],
+    );
+    service
+}
+
+fn route(dice: &mut Dice) -> Value {
+    let destinations = dice.many(1, 3, weighted);
+    let mut route = json!({"route": destinations});
+    if !dice.once_in(3) {
+        route["match"] = dice.many(0, 2, conditions).into();
+    }
+    sprinkle(
+        dice,
+        4,
+        &mut route,
+        &[
+            ("name", &|dice| {
+                dice.one(&["first", "second", "a name with spaces"]).into()
+            }),
+            ("timeout", &|dice| duration(dice).into()),
+            ("retries", &retries),
+        ],
+    );
+    route
+}
+
+fn weighted(dice: &mut Dice) -> Value {
+    let mut destination = json!({"host": exact_host(dice)});
+    sprinkle(
+        dice,
+        2,
+        &mut destination,
+        &[
+            ("subset", &|dice| dice.one(&VERSIONS).into()),
+            ("port", &|dice| json!({"number": dice.one(&PORTS)})),
+        ],
+    );
+    let weight = dice.one(&[
+        json!(1),
+        json!(50),
+        json!(0),
+        json!(100),
+        json!(2_147_483_647),
+    ]);
+    json!({"destination": destination, "weight": weight})
+}
+
+fn conditions(dice: &mut Dice) -> Value {
+    let mut conditions = json!({});
+    sprinkle(
+        dice,
+        2,
+        &mut conditions,
+        &[
+            ("uri", &|dice| text(dice, &["/", "/api", "/api/v1"])),
+            ("headers", &|dice| {
+                let header = dice.one(&["x-user", "X-User", "end-user", ":authority", "cookie"]);
+                json!({header: text(dice, &["jason", "a"])})
+            }),
+        ],
+    );
+    sprinkle(
+        dice,
+        4,
+        &mut conditions,
+        &[
+            ("name", &|_| json!("matched")),
+            ("method", &|dice| text(dice, &["GET", "POST"])),
+            ("port", &|dice| dice.one(&PORTS).into()),
+            ("gateways", &|dice| {
+                dice.one(&[json!(["mesh"]), json!(["gateway"])])
+            }),
+        ],
+    );
+    conditions
+}
+
+/// A StringMatch, sometimes an empty one.
+fn text(dice: &mut Dice, of: &[&str]) -> Value {
+    match dice.below(7) {
+        0 | 1 => json!({"exact": dice.one(of)}),
+        2 | 3 => json!({"prefix": dice.one(of)}),
+        4 => json!({"regex": dice.one(&[".*", "/a[0-9]+", "(a|b)*c", "*", "["])}),
+        5 => json!({"exact": ""}),
+        _ => json!({}),
+    }
+}
+
+fn retries(dice: &mut Dice) -> Value {
+    let mut retries = json!({"attempts": dice.one(&[0, 1, 3, 2_147_483_647])});
+    sprinkle(
+        dice,
+        2,
+        &mut retries,
+        &[
+            ("perTryTimeout", &|dice| duration(dice).into()),
+            ("retryOn", &|dice| {
+                dice.one(&[
+                    "5xx",
+                    "503",
+                    "reset,connect-failure",
+                    "gateway-error,429,503",
+                    "",
+                    "sometimes",
+                ])
+                .into()
+            }),
+            ("backoff", &|dice| duration(dice).into()),
+            ("retryIgnorePreviousHosts", &|dice| json!(dice.once_in(2))),
+        ],
+    );
+    retries
+}

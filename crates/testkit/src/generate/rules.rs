@@ -1,0 +1,196 @@
+//! Random DestinationRules.
+
+use serde_json::{Value, json};
+
+use super::{PORTS, VERSIONS, duration, export_to, frame, host, limit, name, sprinkle, wanted};
+use crate::dice::Dice;
+
+pub(super) fn destination_rule(dice: &mut Dice) -> Value {
+    let own = format!("{}-rule", name(dice));
+    let mut rule = frame(dice, "networking.istio.io/v1", "DestinationRule", &own);
+    rule["spec"] = json!({"host": host(dice)});
+    sprinkle(
+        dice,
+        2,
+        &mut rule["spec"],
+        &[
+            ("trafficPolicy", &policy),
+            ("subsets", &|dice| dice.many(1, 3, subset).into()),
+        ],
+    );
+    sprinkle(
+        dice,
+        4,
+        &mut rule["spec"],
+        &[
+            (
+                "workloadSelector",
+                &|dice| json!({"matchLabels": wanted(dice)}),
+            ),
+            ("exportTo", &export_to),
+        ],
+    );
+    rule
+}
+
+fn subset(dice: &mut Dice) -> Value {
+    let version = dice.one(&VERSIONS);
+    let mut subset = json!({"name": version, "labels": {"version": version}});
+    if dice.once_in(4) {
+        subset["labels"] = wanted(dice);
+    }
+    sprinkle(dice, 3, &mut subset, &[("trafficPolicy", &policy)]);
+    subset
+}
+
+fn policy(dice: &mut Dice) -> Value {
+    let mut policy = settings(dice);
+    if dice.once_in(3) {
+        policy["portLevelSettings"] = dice
+            .many(1, 2, |dice| {
+                let mut settings = settings(dice);
+                settings["port"] = json!({"number": dice.one(&PORTS)});
+                settings
+            })
+            .into();
+    }
+    policy
+}
+
+fn settings(dice: &mut Dice) -> Value {
+    let mut settings = json!({});
+    sprinkle(
+        dice,
+        3,
+        &mut settings,
+        &[
+            (
+                "loadBalancer",
+                &|dice| json!({"simple": dice.one(&["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"])}),
+            ),
+            ("connectionPool", &|dice| {
+                let mut pool = json!({});
+                sprinkle(dice, 2, &mut pool, &[("tcp", &tcp), ("http", &http)]);
+                pool
+            }),
+            ("outlierDetection", &outlier_detection),
+            ("tls", &tls),
+        ],
+    );
+    settings
+}
+
+fn tcp(dice: &mut Dice) -> Value {
+    let mut tcp = json!({});
+    sprinkle(
+        dice,
+        2,
+        &mut tcp,
+        &[
+            ("maxConnections", &limit),
+            ("connectTimeout", &|dice| duration(dice).into()),
+            (
+                "tcpKeepalive",
+                &|dice| json!({"probes": limit(dice), "time": "10s", "interval": dice.one(&["75s", "1s"])}),
+            ),
+            ("maxConnectionDuration", &|dice| duration(dice).into()),
+            ("idleTimeout", &|dice| duration(dice).into()),
+        ],
+    );
+    tcp
+}
+
+fn http(dice: &mut Dice) -> Value {
+    let mut http = json!({});
+    sprinkle(
+        dice,
+        2,
+        &mut http,
+        &[
+            ("http1MaxPendingRequests", &limit),
+            ("http2MaxRequests", &limit),
+            ("maxRequestsPerConnection", &limit),
+            ("maxRetries", &limit),
+            ("idleTimeout", &|dice| duration(dice).into()),
+            ("maxConcurrentStreams", &limit),
+        ],
+    );
+    sprinkle(
+        dice,
+        4,
+        &mut http,
+        &[
+            ("h2UpgradePolicy", &|dice| {
+                dice.one(&["UPGRADE", "DO_NOT_UPGRADE", "DEFAULT"]).into()
+            }),
+            ("useClientProtocol", &|dice| json!(dice.once_in(2))),
+            (
+                "http2KeepAlive",
+                &|_| json!({"interval": "5s", "timeout": "1s"}),
+            ),
+        ],
+    );
+    http
+}
+
+fn outlier_detection(dice: &mut Dice) -> Value {
+    let mut detection = json!({});
+    sprinkle(
+        dice,
+        2,
+        &mut detection,
+        &[
+            ("consecutive5xxErrors", &limit),
+            ("consecutiveGatewayErrors", &limit),
+            ("consecutiveLocalOriginFailures", &limit),
+            ("splitExternalLocalOriginErrors", &|dice| {
+                json!(dice.once_in(2))
+            }),
+            ("interval", &|dice| duration(dice).into()),
+            ("baseEjectionTime", &|dice| duration(dice).into()),
+            ("maxEjectionPercent", &|dice| dice.one(&[0, 10, 100]).into()),
+            ("minHealthPercent", &|dice| dice.one(&[0, 50, 100]).into()),
+        ],
+    );
+    detection
+}
+
+fn tls(dice: &mut Dice) -> Value {
+    let mode = dice.one(&[
+        "DISABLE",
+        "SIMPLE",
+        "MUTUAL",
+        "ISTIO_MUTUAL",
+        "ISTIO_MUTUAL",
+    ]);
+    let mut tls = json!({"mode": mode});
+    sprinkle(
+        dice,
+        3,
+        &mut tls,
+        &[
+            ("sni", &|dice| {
+                dice.one(&[json!("sni.example.com"), json!("x".repeat(300))])
+            }),
+            ("subjectAltNames", &|_| {
+                json!(["spiffe://cluster.local/ns/shop/sa/cart", "cart.example.com"])
+            }),
+        ],
+    );
+    if mode == "MUTUAL" {
+        tls["clientCertificate"] = "/etc/certs/cert.pem".into();
+        tls["privateKey"] = "/etc/certs/key.pem".into();
+    }
+    if matches!(mode, "SIMPLE" | "MUTUAL") {
+        sprinkle(
+            dice,
+            3,
+            &mut tls,
+            &[
+                ("caCertificates", &|_| json!("/etc/certs/ca.pem")),
+                ("insecureSkipVerify", &|dice| json!(dice.once_in(2))),
+            ],
+        );
+    }
+    tls
+}

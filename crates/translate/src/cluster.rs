@@ -1,0 +1,182 @@
+//! Clusters: how connections are made, what the server must prove, and what telemetry says of them.
+
+use std::time::Duration;
+
+use envoy_api::envoy::config::cluster::v3 as envoy;
+use envoy_api::envoy::config::core::v3 as core;
+use envoy_api::envoy::r#type::v3::Percent;
+use envoy_api::pack;
+use ir::model::{ConnectionPool, TcpKeepalive};
+use ir::{Cluster, ClusterName, ServiceRef, UpstreamProtocol, UpstreamTls};
+use prost_types::value::Kind;
+
+use crate::discovery::Way;
+use crate::http_options;
+use crate::outlier_detection::outlier_detection;
+use crate::proto::{duration, metadata, string_value, strings, value};
+use crate::telemetry::key;
+use crate::tls;
+
+/// The cluster.
+#[must_use]
+pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
+    let name = cluster.name.to_string();
+    let way = Way::of(cluster, &name);
+    let connect_timeout = cluster
+        .connection_pool
+        .connect_timeout
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(ir::DEFAULT_CONNECT_TIMEOUT);
+    let (transport_socket, transport_socket_matches) =
+        transport_sockets(&cluster.tls, cluster.protocol);
+    envoy::Cluster {
+        cluster_discovery_type: Some(way.kind),
+        eds_cluster_config: way.eds,
+        load_assignment: way.assignment,
+        upstream_bind_config: way.bind,
+        lb_policy: way.load_balancer.into(),
+        connect_timeout: Some(duration(connect_timeout)),
+        circuit_breakers: Some(circuit_breakers(&cluster.connection_pool)),
+        upstream_connection_options: cluster
+            .connection_pool
+            .tcp_keepalive
+            .as_ref()
+            .map(keepalive),
+        outlier_detection: cluster.outlier_detection.as_ref().map(outlier_detection),
+        common_lb_config: Some(common_lb_config(cluster)),
+        typed_extension_protocol_options: http_options::http_options(cluster)
+            .map(|options| (http_options::NAME.to_owned(), pack(&options)))
+            .into_iter()
+            .collect(),
+        transport_socket,
+        transport_socket_matches,
+        metadata: telemetry_metadata(cluster),
+        name,
+        ..Default::default()
+    }
+}
+
+/// Unlimited unless the user says otherwise, as Istio: Envoy's own limits of 1,024 and 3 surprise.
+fn circuit_breakers(pool: &ConnectionPool) -> envoy::CircuitBreakers {
+    let most = |limit: Option<u32>| Some(limit.filter(|&limit| limit > 0).unwrap_or(u32::MAX));
+    envoy::CircuitBreakers {
+        thresholds: vec![envoy::circuit_breakers::Thresholds {
+            max_connections: most(pool.max_connections),
+            max_pending_requests: most(pool.http1_max_pending_requests),
+            max_requests: most(pool.http2_max_requests),
+            max_retries: most(pool.max_retries),
+            track_remaining: true,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn keepalive(keepalive: &TcpKeepalive) -> envoy::UpstreamConnectionOptions {
+    let seconds = |length: Duration| u32::try_from(length.as_secs()).unwrap_or(u32::MAX).max(1);
+    envoy::UpstreamConnectionOptions {
+        tcp_keepalive: Some(core::TcpKeepalive {
+            keepalive_probes: keepalive.probes,
+            keepalive_time: keepalive.time.map(seconds),
+            keepalive_interval: keepalive.interval.map(seconds),
+        }),
+        ..Default::default()
+    }
+}
+
+/// Istio has no panic threshold unless `minHealthPercent` asks for one: services have few endpoints.
+fn common_lb_config(cluster: &Cluster) -> envoy::cluster::CommonLbConfig {
+    let percent = cluster
+        .outlier_detection
+        .as_ref()
+        .map_or(0, |outliers| outliers.min_health_percent.min(100));
+    envoy::cluster::CommonLbConfig {
+        healthy_panic_threshold: Some(Percent {
+            value: f64::from(percent),
+        }),
+        ..Default::default()
+    }
+}
+
+/// One way for all endpoints, or Istio's two by what an endpoint's metadata says (auto mTLS).
+fn transport_sockets(
+    security: &UpstreamTls,
+    protocol: UpstreamProtocol,
+) -> (
+    Option<core::TransportSocket>,
+    Vec<envoy::cluster::TransportSocketMatch>,
+) {
+    match security {
+        UpstreamTls::Plaintext => (None, Vec::new()),
+        UpstreamTls::Mesh(mesh) => (Some(tls::mesh_client(mesh, protocol)), Vec::new()),
+        UpstreamTls::Simple(server) => (Some(tls::file_client(server, None)), Vec::new()),
+        UpstreamTls::Files {
+            server,
+            certificate,
+            private_key,
+        } => {
+            let files = Some((&**certificate, &**private_key));
+            (Some(tls::file_client(server, files)), Vec::new())
+        }
+        UpstreamTls::Auto(mesh) => (
+            None,
+            vec![
+                envoy::cluster::TransportSocketMatch {
+                    name: "tlsMode-istio".to_owned(),
+                    r#match: Some(strings([("tlsMode", "istio")])),
+                    transport_socket: Some(tls::mesh_client(mesh, protocol)),
+                },
+                envoy::cluster::TransportSocketMatch {
+                    name: "tlsMode-disabled".to_owned(),
+                    r#match: Some(prost_types::Struct::default()),
+                    transport_socket: Some(tls::plaintext_socket()),
+                },
+            ],
+        ),
+    }
+}
+
+/// `services` as Istio writes it, and the same flat, because the stats logger reads no lists.
+fn telemetry_metadata(cluster: &Cluster) -> Option<core::Metadata> {
+    let fields = match (&cluster.name, &cluster.service) {
+        (_, Some(service)) => service_fields(service),
+        // What Istio calls calls to nowhere and to anywhere.
+        (name @ (ClusterName::BlackHole | ClusterName::Passthrough), None) => {
+            strings([(key::SERVICE_NAME, name.to_string().as_str())])
+        }
+        (
+            ClusterName::Outbound { .. }
+            | ClusterName::Inbound(_)
+            | ClusterName::InboundPassthrough,
+            None,
+        ) => return None,
+    };
+    metadata([(key::NAMESPACE, fields)])
+}
+
+fn service_fields(service: &ServiceRef) -> prost_types::Struct {
+    let ServiceRef {
+        host,
+        name,
+        namespace,
+        in_mesh: _,
+    } = service;
+    let listed = prost_types::Struct {
+        fields: [("host", host), ("name", name), ("namespace", namespace)]
+            .into_iter()
+            .map(|(key, text)| (key.to_owned(), string_value(text)))
+            .collect(),
+    };
+    let list = prost_types::ListValue {
+        values: vec![value(Kind::StructValue(listed))],
+    };
+    let mut fields = strings([
+        (key::SERVICE, &**host),
+        (key::SERVICE_NAME, &**name),
+        (key::SERVICE_NAMESPACE, &**namespace),
+    ]);
+    fields
+        .fields
+        .insert("services".to_owned(), value(Kind::ListValue(list)));
+    fields
+}

@@ -1,0 +1,175 @@
+//! Nodes as bytes: the parts that resources are made of.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use envoy_api::envoy::config::route::v3::RouteConfiguration;
+use ir::{
+    Backend, ClusterName, Node, OutboundListener, OutboundTraffic, RouteAction, TcpBackend,
+    VirtualHost,
+};
+use prost::Message;
+
+use crate::forward::shares;
+use crate::{
+    cluster, name_table, outbound_listener, route_configuration, virtual_host, virtual_inbound,
+    virtual_outbound,
+};
+
+/// A node, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The whole message of a cluster or listener. Of a route table what stands around its virtual hosts, of a virtual
+    /// host the field that holds it: joined they are the RouteConfiguration. Of a name one entry of the NameTable.
+    pub body: Bytes,
+    /// The outbound clusters that must be there before Envoy uses this, ordered. Clusters that every proxy has are not
+    /// named.
+    pub needs: Arc<[ClusterName]>,
+}
+
+/// Translates and encodes a node.
+#[must_use]
+pub fn encode(node: &Node) -> Encoded {
+    match node {
+        Node::Cluster(node) => alone(&cluster(node)),
+        Node::RouteTable(node) => alone(&route_configuration(node)),
+        Node::VirtualHost(node) => Encoded {
+            body: bytes(&RouteConfiguration {
+                virtual_hosts: vec![virtual_host(node)],
+                ..Default::default()
+            }),
+            needs: ordered(clusters_of_host(node)),
+        },
+        Node::OutboundListener(node) => Encoded {
+            body: bytes(&outbound_listener(node)),
+            needs: ordered(clusters_of_listener(node)),
+        },
+        Node::VirtualOutbound(node) => alone(&virtual_outbound(node)),
+        Node::VirtualInbound(node) => alone(&virtual_inbound(node)),
+        Node::NameEntry(node) => alone(&name_table(node)),
+    }
+}
+
+fn alone(message: &impl Message) -> Encoded {
+    Encoded {
+        body: bytes(message),
+        needs: Arc::new([]),
+    }
+}
+
+fn bytes(message: &impl Message) -> Bytes {
+    Bytes::from(message.encode_to_vec())
+}
+
+fn ordered<'a>(clusters: impl Iterator<Item = &'a ClusterName>) -> Arc<[ClusterName]> {
+    let outbound: BTreeSet<&ClusterName> = clusters
+        .filter(|cluster| match cluster {
+            ClusterName::Outbound { .. } => true,
+            ClusterName::Inbound(_)
+            | ClusterName::BlackHole
+            | ClusterName::Passthrough
+            | ClusterName::InboundPassthrough => false,
+        })
+        .collect();
+    outbound.into_iter().cloned().collect()
+}
+
+fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
+    host.routes
+        .iter()
+        .flat_map(|route| match &route.action {
+            RouteAction::Forward(forward) => shares(forward),
+            RouteAction::Respond { status: _, body: _ } => Vec::new(),
+        })
+        .filter_map(|share| match &share.backend {
+            Backend::Cluster {
+                name,
+                service: _,
+                alpn: _,
+            } => Some(name),
+            Backend::Missing { wanted: _ } => None,
+        })
+}
+
+fn clusters_of_listener(listener: &OutboundListener) -> impl Iterator<Item = &ClusterName> {
+    let backend: Option<&TcpBackend> = match &listener.traffic {
+        OutboundTraffic::Tcp(backend) | OutboundTraffic::Detect(_, backend) => Some(backend),
+        OutboundTraffic::Http(_) => None,
+    };
+    backend.map(|backend| &backend.cluster).into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use ir::model::Port;
+    use ir::{Forward, Route, RouteMatch, RouteTable, RouteTableName, WeightedBackend};
+
+    use super::*;
+
+    fn subset(name: &str) -> ClusterName {
+        ClusterName::Outbound {
+            port: Port::new(80).unwrap(),
+            subset: name.parse().ok(),
+            host: "cart.shop.svc.cluster.local".parse().unwrap(),
+        }
+    }
+
+    fn to(name: ClusterName, weight: u32) -> WeightedBackend {
+        WeightedBackend {
+            backend: Backend::Cluster {
+                name,
+                service: None,
+                alpn: None,
+            },
+            weight,
+        }
+    }
+
+    fn host(name: &str, backends: Vec<WeightedBackend>) -> VirtualHost {
+        VirtualHost {
+            name: name.into(),
+            domains: Arc::new([name.into()]),
+            routes: Arc::new([Route {
+                name: "default".into(),
+                matcher: RouteMatch::default(),
+                action: RouteAction::Forward(Forward {
+                    backends: backends.into(),
+                    timeout: None,
+                    retry: None,
+                }),
+            }]),
+        }
+    }
+
+    #[test]
+    fn a_route_table_is_its_head_and_its_parts_joined() {
+        let table = RouteTable {
+            name: RouteTableName::Port(Port::new(80).unwrap()),
+        };
+        let hosts = ["a", "b"].map(|name| host(name, vec![to(subset("v1"), 1)]));
+        let whole = RouteConfiguration {
+            virtual_hosts: hosts.iter().map(virtual_host).collect(),
+            ..route_configuration(&table)
+        };
+        let mut joined = encode(&Node::RouteTable(table)).body.to_vec();
+        for part in hosts {
+            joined.extend(encode(&Node::VirtualHost(part)).body);
+        }
+        assert_eq!(RouteConfiguration::decode(&*joined).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_part_needs_the_clusters_that_get_requests() {
+        let backends = vec![
+            to(subset("v2"), 10),
+            to(subset("v1"), 90),
+            to(subset("v3"), 0),
+            to(ClusterName::Passthrough, 1),
+        ];
+        let encoded = encode(&Node::VirtualHost(host("a", backends)));
+        assert_eq!(&*encoded.needs, [subset("v1"), subset("v2")]);
+        let alone = encode(&Node::VirtualHost(host("a", vec![to(subset(""), 0)])));
+        assert_eq!(&*alone.needs, [subset("")]);
+    }
+}

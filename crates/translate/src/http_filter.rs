@@ -1,0 +1,55 @@
+//! The HTTP filters of a connection manager, in the order in which `ir::HttpFilter` declares them.
+
+use envoy_api::envoy::extensions::filters::http::{
+    cors::v3::Cors, fault::v3::HttpFault, grpc_stats::v3 as grpc_stats, router::v3::Router,
+};
+use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use envoy_api::{Any, pack};
+use ir::HttpFilter;
+
+use crate::{alpn, peer_metadata, rbac};
+
+/// Sorts the filters and gives each its configuration.
+pub(crate) fn http_filters(mut filters: Vec<HttpFilter>) -> Vec<hcm::HttpFilter> {
+    filters.sort();
+    filters.iter().flat_map(http_filter).collect()
+}
+
+fn http_filter(filter: &HttpFilter) -> Vec<hcm::HttpFilter> {
+    match filter {
+        HttpFilter::PeerMetadata(side) => {
+            vec![named(peer_metadata::NAME, peer_metadata::config(*side))]
+        }
+        HttpFilter::Rbac(authorization) => rbac::http(authorization)
+            .iter()
+            .map(|rules| named("envoy.filters.http.rbac", pack(rules)))
+            .collect(),
+        HttpFilter::GrpcStats => vec![named("envoy.filters.http.grpc_stats", pack(&grpc_stats()))],
+        HttpFilter::Alpn => vec![named(alpn::NAME, alpn::config())],
+        HttpFilter::Fault => vec![named(
+            "envoy.filters.http.fault",
+            pack(&HttpFault::default()),
+        )],
+        HttpFilter::Cors => vec![named("envoy.filters.http.cors", pack(&Cors::default()))],
+        HttpFilter::Router => vec![named("envoy.filters.http.router", pack(&Router::default()))],
+    }
+}
+
+/// Reads gRPC's status for the metrics, without counters of Envoy's own for every method that a caller makes up.
+fn grpc_stats() -> grpc_stats::FilterConfig {
+    grpc_stats::FilterConfig {
+        emit_filter_state: true,
+        per_method_stat_specifier: Some(
+            grpc_stats::filter_config::PerMethodStatSpecifier::StatsForAllMethods(false),
+        ),
+        ..Default::default()
+    }
+}
+
+fn named(name: &str, config: Any) -> hcm::HttpFilter {
+    hcm::HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,276 @@
+//! Outbound listeners: the one that captures connections and those that it hands them to.
+
+use envoy_api::envoy::config::core::v3::TrafficDirection;
+use envoy_api::envoy::config::listener::v3 as envoy;
+use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use hcm::http_connection_manager::RouteSpecifier;
+use ir::model::AccessLog;
+use ir::{
+    ClusterName, HttpFilter, OutboundListener, OutboundTraffic, PeerMetadata, RouteTableName,
+    TcpBackend, VirtualOutbound,
+};
+
+use crate::access_log;
+use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
+use crate::listener::{
+    ANY_ADDRESS, OUTBOUND_PORT, fallback_cluster, http_inspector, listener, plaintext_http,
+    tls_inspector,
+};
+use crate::proto::{ads, socket_address};
+use crate::tcp_proxy::tcp_proxy;
+use crate::telemetry::{self, Reporter};
+
+/// A listener that captured connections are handed to by their original destination.
+#[must_use]
+pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
+    let OutboundListener {
+        name,
+        more_addresses,
+        traffic,
+        fallback,
+        access_log,
+    } = outbound;
+    let log = access_log.as_ref();
+    let title = name.to_string();
+    let chains = match traffic {
+        // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
+        OutboundTraffic::Http(table) if name.address.is_some() => Chains {
+            plain: vec![chain("", http(table, &title, log))],
+            ..Chains::default()
+        },
+        OutboundTraffic::Http(table) => {
+            let stranger = tcp(&fallback_cluster(*fallback), None, log);
+            Chains::detecting(
+                http(table, &title, log),
+                chain("PassthroughFilterChain", stranger),
+            )
+        }
+        OutboundTraffic::Detect(table, backend) => Chains::detecting(
+            http(table, &title, log),
+            chain("", tcp_backend(backend, log)),
+        ),
+        OutboundTraffic::Tcp(backend) => Chains {
+            plain: vec![chain("", tcp_backend(backend, log))],
+            ..Chains::default()
+        },
+    };
+    let port = name.port.get();
+    let direction = TrafficDirection::Outbound;
+    envoy::Listener {
+        additional_addresses: more_addresses
+            .iter()
+            .map(|&address| envoy::AdditionalAddress {
+                address: Some(socket_address(address, port)),
+                ..Default::default()
+            })
+            .collect(),
+        bind_to_port: Some(false),
+        listener_filters: chains.inspectors,
+        filter_chains: chains.plain,
+        default_filter_chain: chains.default,
+        ..listener(
+            title,
+            name.address.unwrap_or(ANY_ADDRESS),
+            port,
+            direction,
+            log,
+        )
+    }
+}
+
+/// The listener that all captured connections reach first.
+#[must_use]
+pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
+    let VirtualOutbound {
+        fallback,
+        access_log,
+    } = outbound;
+    let log = access_log.as_ref();
+    // A connection to this port itself would be captured for ever.
+    let loops = envoy::FilterChain {
+        filter_chain_match: Some(envoy::FilterChainMatch {
+            destination_port: Some(OUTBOUND_PORT.into()),
+            ..Default::default()
+        }),
+        ..chain(
+            "virtualOutbound-blackhole",
+            tcp_proxy(&ClusterName::BlackHole, None, Vec::new()),
+        )
+    };
+    let rest = chain(
+        "virtualOutbound-catchall-tcp",
+        tcp(&fallback_cluster(*fallback), None, log),
+    );
+    let direction = TrafficDirection::Outbound;
+    envoy::Listener {
+        use_original_dst: Some(true),
+        filter_chains: vec![loops, rest],
+        ..listener(
+            "virtualOutbound".to_owned(),
+            ANY_ADDRESS,
+            OUTBOUND_PORT,
+            direction,
+            log,
+        )
+    }
+}
+
+/// The chains of a listener and the inspectors that they need.
+#[derive(Default)]
+struct Chains {
+    plain: Vec<envoy::FilterChain>,
+    default: Option<envoy::FilterChain>,
+    inspectors: Vec<envoy::ListenerFilter>,
+}
+
+impl Chains {
+    /// HTTP for what is HTTP, the other chain for the rest.
+    fn detecting(http: envoy::Filter, rest: envoy::FilterChain) -> Self {
+        Self {
+            plain: vec![envoy::FilterChain {
+                filter_chain_match: Some(plaintext_http()),
+                ..chain("", http)
+            }],
+            default: Some(rest),
+            inspectors: vec![tls_inspector(), http_inspector()],
+        }
+    }
+}
+
+fn chain(name: &str, filter: envoy::Filter) -> envoy::FilterChain {
+    envoy::FilterChain {
+        name: name.to_owned(),
+        filters: vec![filter],
+        ..Default::default()
+    }
+}
+
+fn http(table: &RouteTableName, listener: &str, log: Option<&AccessLog>) -> envoy::Filter {
+    let mut access_log = access_log::of_requests(log);
+    access_log.extend(telemetry::http(Reporter::Source));
+    http_connection(HttpConnection {
+        stat_prefix: format!("outbound_{listener};"),
+        routes: RouteSpecifier::Rds(hcm::Rds {
+            config_source: Some(ads()),
+            route_config_name: table.to_string(),
+        }),
+        filters: vec![
+            HttpFilter::PeerMetadata(PeerMetadata::Send),
+            HttpFilter::GrpcStats,
+            HttpFilter::Alpn,
+            HttpFilter::Fault,
+            HttpFilter::Cors,
+            HttpFilter::Router,
+        ],
+        access_log,
+        client_certificate: ClientCertificate::Removed,
+    })
+}
+
+fn tcp_backend(backend: &TcpBackend, log: Option<&AccessLog>) -> envoy::Filter {
+    let TcpBackend {
+        cluster,
+        service: _, // stands in the cluster's metadata
+        idle_timeout,
+    } = backend;
+    tcp(cluster, *idle_timeout, log)
+}
+
+fn tcp(
+    cluster: &ClusterName,
+    idle_timeout: Option<std::time::Duration>,
+    log: Option<&AccessLog>,
+) -> envoy::Filter {
+    let mut access_log = access_log::of_connections(log);
+    access_log.extend(telemetry::tcp(Reporter::Source));
+    tcp_proxy(cluster, idle_timeout, access_log)
+}
+
+#[cfg(test)]
+mod tests {
+    use ir::ListenerName;
+    use ir::model::{OutboundTrafficPolicy, Port};
+
+    use super::*;
+
+    fn listener(address: Option<&str>, traffic: OutboundTraffic) -> envoy::Listener {
+        outbound_listener(&OutboundListener {
+            name: ListenerName {
+                address: address.map(|text| text.parse().unwrap()),
+                port: Port::new(80).unwrap(),
+            },
+            more_addresses: [].into(),
+            traffic,
+            fallback: OutboundTrafficPolicy::RegistryOnly,
+            access_log: None,
+        })
+    }
+
+    fn cluster_of(chain: &envoy::FilterChain) -> String {
+        use envoy_api::envoy::extensions::filters::network::tcp_proxy::v3::{
+            TcpProxy, tcp_proxy::ClusterSpecifier,
+        };
+        let Some(envoy::filter::ConfigType::TypedConfig(config)) = &chain.filters[0].config_type
+        else {
+            panic!("no configuration");
+        };
+        match config
+            .unpack::<TcpProxy>()
+            .unwrap()
+            .unwrap()
+            .cluster_specifier
+        {
+            Some(ClusterSpecifier::Cluster(name)) => name,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_shared_http_listener_lets_strangers_fall_through() {
+        let table = RouteTableName::Port(Port::new(80).unwrap());
+        let shared = listener(None, OutboundTraffic::Http(table.clone()));
+        assert_eq!(shared.name, "0.0.0.0_80");
+        assert_eq!(shared.bind_to_port, Some(false));
+        let http = shared.filter_chains[0].filter_chain_match.as_ref().unwrap();
+        assert_eq!(http.application_protocols, ["http/1.0", "http/1.1", "h2c"]);
+        let rest = shared.default_filter_chain.unwrap();
+        assert_eq!(rest.name, "PassthroughFilterChain");
+        assert_eq!(cluster_of(&rest), "BlackHoleCluster");
+
+        let own = listener(Some("10.0.0.1"), OutboundTraffic::Http(table));
+        assert_eq!(own.name, "10.0.0.1_80");
+        assert!(own.listener_filters.is_empty() && own.default_filter_chain.is_none());
+    }
+
+    #[test]
+    fn tcp_waits_for_nobodys_first_bytes() {
+        let backend = TcpBackend {
+            cluster: ClusterName::Passthrough,
+            service: None,
+            idle_timeout: None,
+        };
+        let tcp = listener(None, OutboundTraffic::Tcp(backend));
+        assert!(tcp.listener_filters.is_empty());
+        assert_eq!(cluster_of(&tcp.filter_chains[0]), "PassthroughCluster");
+    }
+
+    #[test]
+    fn the_capturing_listener_never_calls_itself() {
+        let capture = virtual_outbound(&VirtualOutbound {
+            fallback: OutboundTrafficPolicy::AllowAny,
+            access_log: None,
+        });
+        assert_eq!(capture.use_original_dst, Some(true));
+        let [loops, rest] = &*capture.filter_chains else {
+            panic!("{capture:?}");
+        };
+        let own_port = loops.filter_chain_match.as_ref().unwrap().destination_port;
+        assert_eq!(
+            (&*loops.name, own_port),
+            ("virtualOutbound-blackhole", Some(15001))
+        );
+        assert_eq!(cluster_of(loops), "BlackHoleCluster");
+        assert_eq!(rest.name, "virtualOutbound-catchall-tcp");
+        assert_eq!(cluster_of(rest), "PassthroughCluster");
+    }
+}

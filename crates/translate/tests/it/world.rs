@@ -1,0 +1,230 @@
+//! Values of `ir` as tests need them: small builders over complete defaults.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ir::model::*;
+use ir::*;
+
+pub const HOST: &str = "cart.shop.svc.cluster.local";
+
+pub fn port(number: u16) -> Port {
+    Port::new(number.into()).unwrap()
+}
+
+pub fn identity(account: &str) -> SpiffeId {
+    format!("spiffe://cluster.local/ns/shop/sa/{account}")
+        .parse()
+        .unwrap()
+}
+
+pub fn cart(in_mesh: bool) -> ServiceRef {
+    ServiceRef {
+        host: HOST.into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        in_mesh,
+    }
+}
+
+pub fn outbound(subset: &str) -> ClusterName {
+    ClusterName::Outbound {
+        port: port(80),
+        subset: subset.parse().ok(),
+        host: HOST.parse().unwrap(),
+    }
+}
+
+pub fn mesh_tls(accounts: &[&str]) -> MeshTls {
+    MeshTls {
+        sni: outbound("").sni().into(),
+        server: Servers::Identities(accounts.iter().map(|name| identity(name)).collect()),
+    }
+}
+
+pub fn cluster(name: ClusterName) -> Cluster {
+    Cluster {
+        name,
+        discovery: Discovery::Eds,
+        load_balancer: LoadBalancer::LeastRequest,
+        connection_pool: ConnectionPool::default(),
+        outlier_detection: None,
+        protocol: UpstreamProtocol::Http1,
+        tls: UpstreamTls::Plaintext,
+        service: Some(cart(true)),
+    }
+}
+
+pub fn fixed(name: ClusterName, discovery: Discovery) -> Cluster {
+    Cluster {
+        discovery,
+        protocol: UpstreamProtocol::FollowCaller,
+        service: None,
+        ..cluster(name)
+    }
+}
+
+/// The clusters that every proxy has.
+pub fn fixed_clusters() -> Vec<Cluster> {
+    vec![
+        fixed(ClusterName::BlackHole, Discovery::Nothing),
+        fixed(ClusterName::Passthrough, Discovery::OriginalDestination),
+        fixed(ClusterName::InboundPassthrough, Discovery::Inbound),
+    ]
+}
+
+pub fn endpoint(number: u16, mesh_tls: bool) -> Endpoint {
+    Endpoint {
+        address: EndpointAddress::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        port: port(number),
+        weight: 1,
+        health: Health::Healthy,
+        mesh_tls,
+        workload: WorkloadRef {
+            name: "cart-v1".into(),
+            namespace: "shop".into(),
+            canonical_service: "cart".into(),
+            canonical_revision: "v1".into(),
+            principal: identity("cart").to_string().into(),
+        },
+    }
+}
+
+pub fn endpoints(endpoints: Vec<Endpoint>) -> Endpoints {
+    Endpoints {
+        localities: Arc::new([LocalityEndpoints {
+            locality: Locality::new("r/z/s"),
+            endpoints: endpoints.into(),
+        }]),
+    }
+}
+
+pub fn to(name: ClusterName, weight: u32) -> WeightedBackend {
+    WeightedBackend {
+        backend: Backend::Cluster {
+            name,
+            service: Some(cart(true)),
+            alpn: Some(MeshAlpn::Http1),
+        },
+        weight,
+    }
+}
+
+pub fn missing(wanted: &str, weight: u32) -> WeightedBackend {
+    WeightedBackend {
+        backend: Backend::Missing {
+            wanted: wanted.into(),
+        },
+        weight,
+    }
+}
+
+pub fn forward(backends: Vec<WeightedBackend>) -> Route {
+    Route {
+        name: "default".into(),
+        matcher: RouteMatch::default(),
+        action: RouteAction::Forward(Forward {
+            backends: backends.into(),
+            timeout: None,
+            retry: None,
+        }),
+    }
+}
+
+pub fn virtual_host(routes: Vec<Route>) -> VirtualHost {
+    VirtualHost {
+        name: format!("{HOST}:80").into(),
+        domains: Arc::new(["cart".into(), HOST.into()]),
+        routes: routes.into(),
+    }
+}
+
+pub fn listener(traffic: OutboundTraffic) -> OutboundListener {
+    OutboundListener {
+        name: ListenerName {
+            address: None,
+            port: port(80),
+        },
+        more_addresses: Arc::new([]),
+        traffic,
+        fallback: OutboundTrafficPolicy::AllowAny,
+        access_log: None,
+    }
+}
+
+pub fn http_listener() -> OutboundListener {
+    listener(OutboundTraffic::Http(RouteTableName::Port(port(80))))
+}
+
+pub fn tcp_backend() -> TcpBackend {
+    TcpBackend {
+        cluster: outbound(""),
+        service: Some(cart(true)),
+        idle_timeout: None,
+    }
+}
+
+pub fn inbound_port(number: u16, traffic: InboundTraffic, mtls: MtlsMode) -> InboundPort {
+    InboundPort {
+        port: port(number),
+        traffic,
+        rule: InboundRule {
+            mtls,
+            authorization: Authorization::default(),
+        },
+        service: cart(true),
+    }
+}
+
+pub fn inbound(ports: Vec<InboundPort>) -> VirtualInbound {
+    VirtualInbound {
+        trust_domain: TrustDomain::cluster_local(),
+        ports: ports.into(),
+        passthrough: InboundRule::default(),
+        passthrough_ports: Arc::new([]),
+        access_log: None,
+    }
+}
+
+pub fn policy(rules: Vec<AuthorizationRule>) -> Policy {
+    Policy {
+        namespace: "shop".parse().unwrap(),
+        name: "cart".parse().unwrap(),
+        trust_domain: TrustDomain::cluster_local(),
+        rules: Rules::Any(rules.into()),
+    }
+}
+
+pub fn patterns(texts: &[&str]) -> Arc<[StringPattern]> {
+    texts.iter().map(|text| StringPattern::new(text)).collect()
+}
+
+/// A rule of these sources and operations.
+pub fn rule(from: Vec<Source>, to: Vec<Operation>) -> AuthorizationRule {
+    AuthorizationRule {
+        from: from.into(),
+        to: to.into(),
+        unknown: false,
+    }
+}
+
+pub fn principals(texts: &[&str]) -> Source {
+    Source {
+        principals: patterns(texts),
+        ..Source::default()
+    }
+}
+
+pub fn paths(texts: &[&str]) -> Operation {
+    Operation {
+        paths: patterns(texts),
+        ..Operation::default()
+    }
+}
+
+pub fn access_log(path: &str, format: AccessLogFormat) -> Option<AccessLog> {
+    Some(AccessLog {
+        path: path.into(),
+        format,
+    })
+}

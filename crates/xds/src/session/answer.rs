@@ -1,0 +1,419 @@
+//! What a session says next: which kind has its turn, which of its names may be sent, and in what composition.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::channel::{Held, Message, Pending};
+use super::refusal::PartVersion;
+use super::{Mode, Response, Session, has_endpoints, nonce};
+use crate::{Kind, Part, Resource, Version};
+
+/// What to do about a pending name.
+enum Step {
+    /// Send this.
+    Send(Arc<Resource>),
+    /// Say that it is gone, or was never there.
+    Remove,
+    /// Nothing for now.
+    Wait,
+}
+
+/// The clusters that something which Envoy may still hold needs.
+enum Pinned {
+    All,
+    These(BTreeSet<Arc<str>>),
+}
+
+/// The parts that may move in a message: all, or those of one trial.
+type Trial<'a> = Option<&'a [PartVersion]>;
+
+impl Session {
+    /// The next response, if there is anything to say. To be called when the last one was flushed.
+    pub fn next(&mut self, now: Duration) -> Option<Response> {
+        self.stage.expire(now);
+        self.forgive();
+        if self.channel(Kind::Cluster).resumed && self.has_resumed() {
+            self.channel_mut(Kind::Cluster).resumed = false;
+        }
+        let number = self.message + 1;
+        if let Some(response) = self.foreign.next(|| nonce(number)) {
+            self.message = number;
+            return Some(response);
+        }
+        if self.mode == Mode::Sotw
+            && self.turn > 1
+            && let Some(response) = self.respond(Kind::Cluster, now)
+        {
+            // without staging the order is all there is: nothing overtakes the clusters
+            self.turn = 1;
+            return Some(response);
+        }
+        let (done, due) = Kind::ALL.split_at(self.turn.min(Kind::ALL.len()));
+        for kind in due.iter().chain(done) {
+            if let Some(response) = self.respond(*kind, now) {
+                self.turn = (*kind as usize + 1) % Kind::ALL.len();
+                return Some(response);
+            }
+        }
+        self.turn = 0;
+        None
+    }
+
+    fn respond(&mut self, kind: Kind, now: Duration) -> Option<Response> {
+        if self.channel(kind).pending.is_empty() && !self.channel(kind).answer {
+            return None;
+        }
+        let changes = self.changes(kind, None);
+        // in the state of the world only a list that is complete can say that something is gone
+        let silent = self.mode == Mode::Sotw && !kind.is_full_state() && !self.channel(kind).answer;
+        if silent && changes.iter().all(|(_, resource)| resource.is_none()) {
+            for (name, _) in changes {
+                self.channel_mut(kind).pending.remove(&name);
+            }
+        } else if !changes.is_empty() || self.channel(kind).answer {
+            return Some(self.send(kind, changes, now));
+        }
+        self.try_suspects(kind, now)
+    }
+
+    /// Sends the next group of suspects by itself.
+    fn try_suspects(&mut self, kind: Kind, now: Duration) -> Option<Response> {
+        if !self.channel(kind).refusals.is_searching() {
+            return None;
+        }
+        let view = self.view.clone();
+        let is_current = |(name, key, hash): &PartVersion| {
+            let part = view
+                .get(kind, name)
+                .and_then(|resource| resource.parts().get(key));
+            part.is_some_and(|part| part.hash == *hash)
+        };
+        let group = self.channel_mut(kind).refusals.next_trial(is_current)?;
+        let changes = self.changes(kind, Some(&group));
+        if changes.is_empty() {
+            self.channel_mut(kind).refusals.postpone(group);
+            return None;
+        }
+        let response = self.send(kind, changes, now);
+        let number = self.message;
+        self.channel_mut(kind).refusals.begin(number);
+        Some(response)
+    }
+
+    /// What of the pending names may be sent now.
+    fn changes(&self, kind: Kind, trial: Trial<'_>) -> Vec<(Arc<str>, Option<Arc<Resource>>)> {
+        let mut pinned = None;
+        let mut changes = Vec::new();
+        for (name, pending) in &self.channel(kind).pending {
+            if trial.is_some_and(|group| !group.iter().any(|(resource, _, _)| resource == name)) {
+                continue;
+            }
+            match self.step(kind, name, pending, trial, &mut pinned) {
+                Step::Send(resource) => changes.push((Arc::clone(name), Some(resource))),
+                Step::Remove => changes.push((Arc::clone(name), None)),
+                Step::Wait => continue,
+            }
+            // a fault in one route table was seen to freeze another in the same message
+            if kind == Kind::Route && self.mode == Mode::Delta {
+                break;
+            }
+        }
+        changes
+    }
+
+    fn step(
+        &self,
+        kind: Kind,
+        name: &Arc<str>,
+        pending: &Pending,
+        trial: Trial<'_>,
+        pinned: &mut Option<Pinned>,
+    ) -> Step {
+        let Some(target) = self.view.get(kind, name) else {
+            let removable = pending.held == Held::Nothing || self.may_remove(kind, name, pinned);
+            return match (self.mode, pending.held == Held::Nothing && !pending.owed) {
+                (_, true) => Step::Wait,
+                (Mode::Delta, false) if !removable => Step::Wait,
+                _ => Step::Remove,
+            };
+        };
+        if kind == Kind::Endpoint && self.mode == Mode::Delta {
+            let (cluster_waits, settling) =
+                (self.cluster_waits(name), self.stage.is_settling(name));
+            match &pending.held {
+                Held::Is(held) if pending.owed && (cluster_waits || settling) => {
+                    return Step::Send(Arc::clone(held));
+                }
+                Held::Is(_) if settling => return Step::Wait,
+                _ if cluster_waits => return Step::Wait,
+                _ => {}
+            }
+        }
+        match self.compose(kind, &pending.held, target, trial) {
+            Some(resource) if pending.owed || Held::of(Some(&resource)) != pending.held => {
+                Step::Send(resource)
+            }
+            _ => Step::Wait,
+        }
+    }
+
+    /// Whether a changed cluster is about to be sent, which Envoy must have before the cluster's new endpoints.
+    fn cluster_waits(&self, name: &Arc<str>) -> bool {
+        let (cluster, pending) = (
+            self.view.get(Kind::Cluster, name),
+            self.channel(Kind::Cluster).pending.get(name),
+        );
+        let (Some(cluster), Some(pending)) = (cluster, pending) else {
+            return false;
+        };
+        pending.held != Held::Nothing
+            && self
+                .compose(Kind::Cluster, &pending.held, cluster, None)
+                .is_some_and(|cluster| Held::Is(cluster) != pending.held)
+    }
+
+    /// The view's resource, with what Envoy has in the place of each part that may not be sent. None if it cannot be
+    /// sent at all.
+    fn compose(
+        &self,
+        kind: Kind,
+        held: &Held,
+        target: &Arc<Resource>,
+        trial: Trial<'_>,
+    ) -> Option<Arc<Resource>> {
+        let staged = self.mode == Mode::Delta
+            && matches!(kind, Kind::Listener | Kind::Route)
+            && !self.stage.is_idle();
+        let refusals = &self.channel(kind).refusals;
+        if !staged && refusals.is_empty() && trial.is_none() {
+            return Some(Arc::clone(target));
+        }
+        let mut composed: Option<Resource> = None;
+        for (key, old, part) in held.changes(target) {
+            let unready = staged && !self.stage.is_live(part);
+            // half a listener is none, and what an unknown table had for this part cannot be kept
+            if unready
+                && (*held == Held::Unknown || (kind == Kind::Listener && *held == Held::Nothing))
+            {
+                return None;
+            }
+            if unready || self.is_withheld(kind, target.name(), key, part, trial) {
+                let resource = composed.as_ref().unwrap_or(target);
+                composed = Some(match old {
+                    Some(old) => resource.with_part(Arc::clone(key), old.clone()),
+                    None => resource.without_part(key),
+                });
+            }
+        }
+        let Some(composed) = composed else {
+            return Some(Arc::clone(target));
+        };
+        // without its head a resource has no name
+        let head = target.parts().keys().next();
+        head.is_none_or(|head| composed.parts().contains_key(head))
+            .then(|| Arc::new(composed))
+    }
+
+    fn is_withheld(
+        &self,
+        kind: Kind,
+        name: &Arc<str>,
+        key: &Arc<str>,
+        part: &Part,
+        trial: Trial<'_>,
+    ) -> bool {
+        let tried = |group: &[PartVersion]| {
+            group.iter().any(|(resource, other, hash)| {
+                resource == name && other == key && *hash == part.hash
+            })
+        };
+        trial.is_some_and(|group| !tried(group))
+            || self.channel(kind).refusals.withholds(name, key, part.hash)
+    }
+
+    /// Whether nothing that Envoy may hold refers to a resource any more.
+    fn may_remove(&self, kind: Kind, name: &Arc<str>, pinned: &mut Option<Pinned>) -> bool {
+        match kind {
+            Kind::Cluster => match pinned.get_or_insert_with(|| self.pinned()) {
+                Pinned::All => false,
+                Pinned::These(names) => !names.contains(name),
+            },
+            Kind::Endpoint => !self.channel(Kind::Cluster).pending.contains_key(name),
+            Kind::Route => {
+                let listeners = self.channel(Kind::Listener);
+                listeners.pending.is_empty() && listeners.unanswered.is_empty()
+            }
+            Kind::Listener | Kind::NameTable => true,
+        }
+    }
+
+    /// The clusters that are needed by parts which Envoy may hold and the view does not have any more.
+    fn pinned(&self) -> Pinned {
+        if self.channel(Kind::Cluster).resumed {
+            return Pinned::All;
+        }
+        let mut names = BTreeSet::new();
+        for kind in [Kind::Listener, Kind::Route] {
+            let channel = self.channel(kind);
+            let pending = channel
+                .pending
+                .iter()
+                .map(|(name, pending)| (name, pending.held.clone()));
+            let good = channel.good.iter().map(|(name, held)| (name, held.clone()));
+            let sent = channel.unanswered.iter().flat_map(|message| &message.sent);
+            let sent = sent.map(|resource| (resource.name(), Held::Is(Arc::clone(resource))));
+            for (name, held) in pending.chain(good).chain(sent) {
+                let Held::Is(held) = held else {
+                    if held == Held::Unknown {
+                        return Pinned::All;
+                    }
+                    continue;
+                };
+                let target = Held::of(self.view.get(kind, name));
+                let needs = target
+                    .changes(&held)
+                    .flat_map(|(_, _, part)| part.needs.iter().cloned());
+                names.extend(needs);
+            }
+        }
+        Pinned::These(names)
+    }
+
+    /// Whether a resumed stream has taken up the new listeners and routes. Envoy always asks for listeners, for routes
+    /// only if a listener names them.
+    fn has_resumed(&self) -> bool {
+        [Kind::Listener, Kind::Route].into_iter().all(|kind| {
+            let channel = self.channel(kind);
+            let expected = kind == Kind::Listener || self.view.len(kind) > 0;
+            (channel.asked || !expected)
+                && channel.pending.is_empty()
+                && channel.unanswered.is_empty()
+        })
+    }
+
+    /// Makes the response and takes note of what was sent.
+    fn send(
+        &mut self,
+        kind: Kind,
+        changes: Vec<(Arc<str>, Option<Arc<Resource>>)>,
+        now: Duration,
+    ) -> Response {
+        self.message += 1;
+        let number = self.message;
+        let (mut sent, mut removed) = (Vec::new(), Vec::new());
+        for (name, resource) in changes {
+            let held = self.note_sent(kind, &name, resource.as_ref());
+            match &resource {
+                Some(cluster) if kind == Kind::Cluster => {
+                    self.cluster_sent(cluster, &held, number, now);
+                }
+                None if kind == Kind::Cluster => self.stage.forget(&name),
+                _ => {}
+            }
+            let channel = self.channel_mut(kind);
+            channel.remember_good(&name, held);
+            match resource {
+                Some(resource) => sent.push(resource),
+                None => removed.push(name),
+            }
+        }
+        let full = self.mode == Mode::Sotw && kind.is_full_state();
+        let resources = if full { self.all(kind) } else { sent.clone() };
+        let epoch = self.view.epoch;
+        let channel = self.channel_mut(kind);
+        channel.begun = true;
+        channel.answer = false;
+        let gone = if self.mode == Mode::Sotw {
+            Vec::new()
+        } else {
+            removed.clone()
+        };
+        self.channel_mut(kind).push(Message {
+            number,
+            epoch,
+            sent,
+            removed,
+        });
+        Response {
+            kind: Some(kind),
+            type_url: Cow::Borrowed(kind.type_url()),
+            nonce: nonce(number),
+            version: version(&resources),
+            resources,
+            removed: gone,
+        }
+    }
+
+    /// Updates what Envoy has of a name. Returns what it had before.
+    fn note_sent(&mut self, kind: Kind, name: &Arc<str>, resource: Option<&Arc<Resource>>) -> Held {
+        let target = Held::of(self.view.get(kind, name));
+        let channel = self.channel_mut(kind);
+        let before = channel
+            .pending
+            .remove(name)
+            .map_or(Held::Nothing, |pending| pending.held);
+        let held = Held::of(resource);
+        if held != target {
+            channel
+                .pending
+                .insert(Arc::clone(name), Pending { held, owed: false });
+        }
+        before
+    }
+
+    /// A cluster goes out: routes may wait for it, and Envoy wants its endpoints once more if it had the cluster before.
+    fn cluster_sent(&mut self, cluster: &Arc<Resource>, before: &Held, number: u64, now: Duration) {
+        let name = cluster.name();
+        self.stage.sent(name, cluster.liveness(), number, now);
+        if !has_endpoints(cluster) {
+            return;
+        }
+        if *before != Held::Nothing && self.mode == Mode::Delta {
+            let loses = matches!(before, Held::Is(older) if !cluster.accepts_all_of(older));
+            self.stage.settle(name, number, loses);
+        }
+        let endpoints = self.channels.get_mut(Kind::Endpoint);
+        let known = Held::of(self.view.get(Kind::Endpoint, name));
+        let half = self.view.outbound.resources(Kind::Endpoint);
+        if known != Held::Nothing && endpoints.names.contains(name, half) {
+            endpoints.owe(name, || known);
+        }
+    }
+
+    /// All that Envoy is to have of a kind: the view's resources, or what stands in their place.
+    fn all(&self, kind: Kind) -> Vec<Arc<Resource>> {
+        let half = self.view.outbound.resources(kind);
+        let channel = self.channel(kind);
+        let wanted = self
+            .view
+            .resources(kind)
+            .filter(|resource| channel.names.contains(resource.name(), half));
+        wanted
+            .filter_map(|resource| {
+                match channel
+                    .pending
+                    .get(resource.name())
+                    .map(|pending| &pending.held)
+                {
+                    None => Some(Arc::clone(resource)),
+                    Some(Held::Is(held)) => Some(Arc::clone(held)),
+                    Some(Held::Nothing | Held::Unknown) => None,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The version of a list of resources.
+fn version(resources: &[Arc<Resource>]) -> Version {
+    let mut hasher = Xxh3::new();
+    for resource in resources {
+        hasher.update(resource.name().as_bytes());
+        hasher.update(&resource.version().0.to_le_bytes());
+    }
+    Version(hasher.digest128())
+}

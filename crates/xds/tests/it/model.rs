@@ -1,0 +1,345 @@
+//! A model of Envoy: it takes responses in, warms clusters, subscribes to what they and its listeners name, and answers
+//! late. It fails when it is told to use what it does not have.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use xds::{Ask, Kind, Liveness, Mode, Request, Resource, Response, Session, View};
+
+use crate::world::describe;
+
+type Held = BTreeMap<String, Arc<Resource>>;
+
+/// One Envoy with its stream.
+pub struct Envoy {
+    mode: Mode,
+    session: Session,
+    now: Duration,
+    /// Whether the first start is over, from which on nothing may break.
+    started: bool,
+    clusters: Held,
+    endpoints: Held,
+    listeners: Held,
+    routes: Held,
+    /// Clusters that wait for their endpoints; those that have never been live are marked.
+    warming: BTreeMap<String, bool>,
+    /// What was said on this stream: subscriptions to names.
+    named: BTreeMap<Kind, BTreeSet<String>>,
+    nonces: BTreeMap<Kind, String>,
+    /// Requests on their way, oldest first.
+    requests: VecDeque<Request>,
+    /// Answers to clusters, which wait until nothing warms.
+    withheld: Vec<Request>,
+}
+
+impl Envoy {
+    pub fn new(mode: Mode, view: View) -> Self {
+        let mut envoy = Self {
+            mode,
+            session: Session::new(mode, view),
+            now: Duration::ZERO,
+            started: false,
+            clusters: Held::new(),
+            endpoints: Held::new(),
+            listeners: Held::new(),
+            routes: Held::new(),
+            warming: BTreeMap::new(),
+            named: BTreeMap::new(),
+            nonces: BTreeMap::new(),
+            requests: VecDeque::new(),
+            withheld: Vec::new(),
+        };
+        envoy.subscribe(Kind::Cluster, &[]);
+        envoy
+    }
+
+    /// Loses the connection and comes back with what it has. One that has nothing looks like one that starts.
+    pub fn reconnect(&mut self, view: View) {
+        if self.mode == Mode::Sotw || !self.started || self.clusters.is_empty() {
+            return;
+        }
+        self.session = Session::new(self.mode, view);
+        self.requests.clear();
+        self.withheld.clear();
+        // the clusters that it names count as live, warm or not
+        self.warming.values_mut().for_each(|new| *new = false);
+        for kind in [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route] {
+            let versions = |held: &Held| {
+                held.iter()
+                    .map(|(name, it)| (name.clone(), it.version().to_string()))
+                    .collect()
+            };
+            let initial = versions(self.held(kind));
+            let subscribe = self
+                .named
+                .get(&kind)
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            self.push(
+                kind,
+                String::new(),
+                Ask::Changes {
+                    subscribe,
+                    unsubscribe: Vec::new(),
+                    initial,
+                },
+            );
+        }
+    }
+
+    pub fn view(&mut self, view: View) {
+        self.session.on_view(view);
+    }
+
+    pub fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// One request arrives at the server. False if none is on its way.
+    pub fn deliver_request(&mut self) -> bool {
+        let request = self.requests.pop_front();
+        request
+            .map(|request| self.session.on_request(request))
+            .is_some()
+    }
+
+    /// One response arrives at Envoy. False if the server has nothing to say.
+    pub fn deliver_response(&mut self) -> bool {
+        let Some(response) = self.session.next(self.now) else {
+            return false;
+        };
+        self.take(&response);
+        true
+    }
+
+    /// Everything arrives.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let moved = self.deliver_response() | self.deliver_request();
+            if !moved {
+                self.now += Duration::from_secs(5);
+                if !self.deliver_response() {
+                    return;
+                }
+            }
+        }
+        panic!("no end of messages");
+    }
+
+    /// What it holds, to compare.
+    pub fn holds(&self) -> Vec<String> {
+        let all = [
+            &self.clusters,
+            &self.endpoints,
+            &self.listeners,
+            &self.routes,
+        ];
+        all.into_iter()
+            .flat_map(|held| held.values().map(|resource| describe(resource)))
+            .collect()
+    }
+
+    fn held(&mut self, kind: Kind) -> &mut Held {
+        match kind {
+            Kind::Cluster => &mut self.clusters,
+            Kind::Endpoint => &mut self.endpoints,
+            Kind::Listener => &mut self.listeners,
+            Kind::Route | Kind::NameTable => &mut self.routes,
+        }
+    }
+
+    fn take(&mut self, response: &Response) {
+        let kind = response.kind.unwrap();
+        let full = self.mode == Mode::Sotw && matches!(kind, Kind::Cluster | Kind::Listener);
+        let before = self.held(kind).clone();
+        if full {
+            self.held(kind).clear();
+        }
+        for resource in &response.resources {
+            // what it lost interest in meanwhile is dropped
+            let named = self
+                .named
+                .get(&kind)
+                .is_none_or(|names| names.contains(&**resource.name()));
+            if named {
+                self.held(kind)
+                    .insert(resource.name().to_string(), Arc::clone(resource));
+            }
+        }
+        for name in &response.removed {
+            // Envoy keeps the endpoints of a cluster that it has
+            if kind != Kind::Endpoint {
+                self.held(kind).remove(&**name);
+            }
+        }
+        self.nonces.insert(kind, response.nonce.clone());
+        match kind {
+            Kind::Cluster => self.clusters_came(response, &before),
+            Kind::Endpoint => self.endpoints_came(response),
+            Kind::Listener => self.listeners_came(),
+            Kind::Route | Kind::NameTable => {}
+        }
+        self.check();
+        self.answer(kind, &response.nonce);
+        if self.warming.is_empty() {
+            self.start();
+        }
+    }
+
+    fn clusters_came(&mut self, response: &Response, before: &Held) {
+        for resource in &response.resources {
+            let name = resource.name().to_string();
+            let changed = before.get(&name) != Some(resource);
+            if changed && resource.liveness() == Liveness::Eds {
+                let new = !before.contains_key(&name) || self.warming.get(&name) == Some(&true);
+                self.warming.insert(name, new);
+            }
+        }
+        let clusters = &self.clusters;
+        let eds = |cluster: &Arc<Resource>| cluster.liveness() == Liveness::Eds;
+        self.warming
+            .retain(|name, _| clusters.get(name).is_some_and(eds));
+        self.endpoints
+            .retain(|name, _| clusters.get(name).is_some_and(eds));
+        let eds = |cluster: &&Arc<Resource>| cluster.liveness() == Liveness::Eds;
+        let names = self
+            .clusters
+            .values()
+            .filter(eds)
+            .map(|cluster| cluster.name().to_string())
+            .collect();
+        self.follow(Kind::Endpoint, names);
+    }
+
+    fn endpoints_came(&mut self, response: &Response) {
+        for resource in &response.resources {
+            self.warming.remove(&**resource.name());
+            // endpoints say which version of their cluster they were made for
+            let content = describe(resource);
+            let made_for: Option<u64> = content
+                .split(['=', '.'])
+                .nth(1)
+                .and_then(|text| text.parse().ok());
+            let cluster = self
+                .clusters
+                .get(&**resource.name())
+                .map(|cluster| describe(cluster));
+            let version = cluster
+                .as_ref()
+                .and_then(|text| text.split('=').nth(1))
+                .and_then(|text| text.parse().ok());
+            if let (Mode::Delta, Some(made_for), Some(version)) = (self.mode, made_for, version) {
+                assert!(
+                    made_for <= version,
+                    "endpoints {content} came before their cluster {cluster:?}"
+                );
+            }
+        }
+    }
+
+    /// Its clusters are warm: listeners come next.
+    fn start(&mut self) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.subscribe(Kind::Listener, &[]);
+        }
+        self.requests.extend(self.withheld.drain(..));
+    }
+
+    /// A listener's route table has its name.
+    fn listeners_came(&mut self) {
+        let names: BTreeSet<String> = self.listeners.keys().cloned().collect();
+        self.routes.retain(|name, _| names.contains(name));
+        self.follow(Kind::Route, names);
+    }
+
+    /// Subscribes to these names and forgets all others.
+    fn follow(&mut self, kind: Kind, names: BTreeSet<String>) {
+        let before = self.named.insert(kind, names.clone()).unwrap_or_default();
+        let subscribe: Vec<_> = names.difference(&before).cloned().collect();
+        let unsubscribe: Vec<_> = before.difference(&names).cloned().collect();
+        if subscribe.is_empty() && unsubscribe.is_empty() {
+            return;
+        }
+        let ask = match self.mode {
+            Mode::Sotw => Ask::Names(names.into_iter().collect()),
+            Mode::Delta => Ask::Changes {
+                subscribe,
+                unsubscribe,
+                initial: BTreeMap::new(),
+            },
+        };
+        let nonce = match self.mode {
+            Mode::Sotw => self.nonces.get(&kind).cloned().unwrap_or_default(),
+            Mode::Delta => String::new(),
+        };
+        self.push(kind, nonce, ask);
+    }
+
+    fn subscribe(&mut self, kind: Kind, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let ask = match self.mode {
+            Mode::Sotw => Ask::Names(names),
+            Mode::Delta => Ask::Changes {
+                subscribe: names,
+                unsubscribe: Vec::new(),
+                initial: BTreeMap::new(),
+            },
+        };
+        self.push(kind, String::new(), ask);
+    }
+
+    fn answer(&mut self, kind: Kind, nonce: &str) {
+        let ask = match self.mode {
+            Mode::Sotw => Ask::Names(
+                self.named
+                    .get(&kind)
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect(),
+            ),
+            Mode::Delta => Ask::Changes {
+                subscribe: Vec::new(),
+                unsubscribe: Vec::new(),
+                initial: BTreeMap::new(),
+            },
+        };
+        self.push(kind, nonce.to_owned(), ask);
+        if kind == Kind::Cluster && !self.warming.is_empty() {
+            self.withheld.extend(self.requests.pop_back());
+        }
+    }
+
+    fn push(&mut self, kind: Kind, nonce: String, ask: Ask) {
+        self.requests.push_back(Request {
+            type_url: kind.type_url().to_owned(),
+            nonce,
+            error: None,
+            ask,
+        });
+    }
+
+    /// Nothing in use refers to a cluster that is absent or was never live.
+    fn check(&self) {
+        if self.mode == Mode::Sotw || !self.started {
+            return;
+        }
+        for resource in self.listeners.values().chain(self.routes.values()) {
+            for name in resource.parts().values().flat_map(|part| part.needs.iter()) {
+                assert!(
+                    self.clusters.contains_key(&**name),
+                    "{} needs {name}, which is absent",
+                    describe(resource)
+                );
+                assert!(
+                    self.warming.get(&**name) != Some(&true),
+                    "{} needs {name}, which is cold",
+                    describe(resource)
+                );
+            }
+        }
+    }
+}

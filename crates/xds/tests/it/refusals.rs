@@ -1,0 +1,177 @@
+//! What a refusal does: the last good version stands in, the rest moves on, the culprit is named.
+
+use xds::Kind::{Cluster, Endpoint, Listener, Route};
+use xds::{Event, Kind, Mode};
+
+use crate::world::{Stream, World};
+
+const NOTHING: [&str; 0] = [];
+
+fn world() -> World {
+    World::default()
+        .cluster("a", "1")
+        .cluster("b", "1")
+        .listener("l", "1", &[])
+        .route("80", "x", "1", &["a"])
+        .route("80", "y", "1", &["b"])
+}
+
+#[test]
+fn one_refused_part_stays_behind() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    stream.view(&world().route("80", "x", "bad", &["a"]));
+    assert_eq!(stream.flush(), ["rds 80{x=bad y=1}"]);
+    stream.nack(Route, "invalid regex");
+    let Some(Event::Rejected { kind, message, .. }) = stream.events.last() else {
+        panic!("not reported")
+    };
+    assert_eq!((*kind, message.as_str()), (Route, "invalid regex"));
+    assert_eq!(stream.accused(), [r#"80["x"]"#]);
+    assert_eq!(
+        stream.flush(),
+        ["rds 80{x=1 y=1}"],
+        "the last good version is sent again"
+    );
+    stream.ack(Route);
+    assert_eq!(stream.flush(), NOTHING, "what was refused is not repeated");
+
+    stream.view(
+        &world()
+            .route("80", "x", "bad", &["a"])
+            .route("80", "y", "2", &["b"]),
+    );
+    assert_eq!(
+        stream.flush(),
+        ["rds 80{x=1 y=2}"],
+        "its neighbour moves on"
+    );
+    stream.ack(Route);
+    stream.view(
+        &world()
+            .route("80", "x", "good", &["a"])
+            .route("80", "y", "2", &["b"]),
+    );
+    assert_eq!(stream.flush(), ["rds 80{x=good y=2}"], "until it changes");
+    stream.ack(Route);
+    assert_eq!(stream.events.last(), Some(&Event::FullySynced { epoch: 0 }));
+}
+
+#[test]
+fn the_culprit_among_several_is_found() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut stream = Stream::synced(mode, &world());
+        let mut next = world();
+        for n in 0..50 {
+            next = next.cluster(&format!("c{n:02}"), if n == 33 { "bad" } else { "1" });
+        }
+        stream.view(&next);
+        let mut refusals = 0;
+        for _ in 0..40 {
+            let said = stream.flush();
+            if said
+                .iter()
+                .any(|message| message.starts_with("cds") && message.contains("bad"))
+            {
+                stream.nack(Cluster, "no");
+                refusals += 1;
+            }
+            Kind::ALL.into_iter().for_each(|kind| stream.ack(kind));
+        }
+        assert!(refusals < 8, "{refusals} refusals in {mode:?}");
+        assert_eq!(stream.accused().last().unwrap(), r#"c33[""]"#);
+        // Envoy has everything else
+        next.clusters.remove("c33");
+        let synced = stream
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::FullySynced { .. }))
+            .count();
+        assert_eq!(synced, 0);
+        stream.view(&next);
+        stream.flush();
+        Kind::ALL.into_iter().for_each(|kind| stream.ack(kind));
+        assert!(
+            matches!(stream.events.last(), Some(Event::FullySynced { .. })),
+            "{mode:?}: {:?}",
+            stream.events.last()
+        );
+    }
+}
+
+#[test]
+fn a_refused_new_cluster_keeps_its_routes_back() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    let next = world()
+        .cluster("c", "bad")
+        .route("80", "x", "2", &["c"])
+        .route("80", "y", "2", &["b"]);
+    stream.view(&next);
+    assert_eq!(stream.flush(), ["cds c=bad", "rds 80{x=1 y=2}"]);
+    stream.ack(Route);
+    stream.nack(Cluster, "no");
+    assert_eq!(stream.flush(), NOTHING);
+    stream.view(&next.clone().cluster("c", "good"));
+    assert_eq!(stream.flush(), ["cds c=good"]);
+    stream.ack(Cluster);
+    assert_eq!(stream.flush(), ["rds 80{x=2 y=2}"]);
+}
+
+#[test]
+fn a_refusal_of_what_envoy_had_accepted_is_only_reported() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    stream.ask(Endpoint, &["a"]);
+    assert_eq!(stream.flush(), ["eds a=1"]);
+    stream.nack(Endpoint, "no");
+    assert!(matches!(
+        stream.events.last(),
+        Some(Event::FullySynced { .. })
+    ));
+    assert_eq!(stream.accused(), NOTHING);
+    assert_eq!(stream.flush(), NOTHING);
+}
+
+/// A table in which an old part and a new one claim the same domain was our own mixture: it is tried again whole.
+#[test]
+fn a_mixture_of_old_and_new_is_forgiven() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    stream.view(
+        &world()
+            .cluster("c", "1")
+            .route("80", "x", "2", &["c"])
+            .route("80", "y", "2", &["b"]),
+    );
+    assert_eq!(stream.flush(), ["cds c=1", "rds 80{x=1 y=2}"]);
+    stream.nack(Route, "duplicate domain");
+    assert_eq!(stream.flush(), ["rds 80{x=1 y=1}"]);
+    stream.ack(Route);
+    stream.ack(Cluster);
+    assert_eq!(stream.flush(), ["rds 80{x=2 y=2}"]);
+}
+
+#[test]
+fn earlier_and_later_messages_are_kept_apart() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    stream.view(&world().listener("l", "bad", &[]));
+    assert_eq!(stream.flush(), ["lds l=bad"]);
+    stream.view(&world().listener("l", "good", &[]));
+    assert_eq!(stream.flush(), ["lds l=good"]);
+    stream.nack(Listener, "no");
+    stream.ack(Listener);
+    assert_eq!(
+        stream.flush(),
+        NOTHING,
+        "the later message had already replaced the refused one"
+    );
+    assert!(matches!(
+        stream.events.last(),
+        Some(Event::FullySynced { .. })
+    ));
+    // the second is refused while the first is not answered: the first is what stands in
+    stream.view(&world().listener("l", "3", &[]));
+    stream.flush();
+    stream.view(&world().listener("l", "worse", &[]));
+    stream.flush();
+    stream.ack_one(Listener);
+    stream.nack(Listener, "no");
+    assert_eq!(stream.flush(), ["lds l=3"]);
+}

@@ -1,0 +1,324 @@
+//! Who is sent what: wildcards, names, answers to what is unknown, stale and repeated requests, resumption.
+
+use std::collections::BTreeMap;
+
+use xds::Kind::{Cluster, Endpoint, Listener, Route};
+use xds::{Ask, Event, Liveness, Mode};
+
+use crate::world::{Stream, World};
+
+fn world() -> World {
+    World::default()
+        .cluster("a", "1")
+        .cluster("b", "1")
+        .listener("l", "1", &[])
+        .route("80", "x", "1", &["a"])
+}
+
+#[test]
+fn delta_wildcards() {
+    let mut legacy = Stream::new(Mode::Delta, &world());
+    legacy.ask(Cluster, &[]);
+    legacy.ask(Endpoint, &[]);
+    legacy.ask(Route, &[]);
+    assert_eq!(
+        legacy.flush(),
+        ["cds a=1 b=1"],
+        "only clusters, listeners and name tables have a legacy wildcard"
+    );
+    legacy.ask(Cluster, &["a"]);
+    legacy.view(&world().cluster("c", "1"));
+    assert_eq!(
+        legacy.flush(),
+        ["cds a=1 c=1"],
+        "the wildcard stays when a name is added"
+    );
+
+    let mut explicit = Stream::new(Mode::Delta, &world());
+    explicit.ask(Cluster, &["*"]);
+    assert_eq!(explicit.flush(), ["cds a=1 b=1"]);
+    explicit.leave(Cluster, &["*"]);
+    explicit.view(&world().cluster("c", "1"));
+    assert_eq!(explicit.flush(), [""; 0]);
+
+    let mut named = Stream::new(Mode::Delta, &world());
+    named.ask(Cluster, &["b"]);
+    named.ask(Cluster, &[]);
+    assert_eq!(
+        named.flush(),
+        ["cds b=1"],
+        "an empty list is a wildcard in the first request only"
+    );
+
+    let mut empty = Stream::new(Mode::Delta, &World::default());
+    empty.ask(Listener, &[]);
+    assert_eq!(
+        empty.flush(),
+        ["lds"],
+        "Envoy waits for an answer, even an empty one"
+    );
+    assert_eq!(empty.flush(), [""; 0]);
+}
+
+#[test]
+fn sotw_names() {
+    let mut stream = Stream::new(Mode::Sotw, &world());
+    stream.ask(Cluster, &[]);
+    stream.ask(Endpoint, &["a"]);
+    assert_eq!(stream.flush(), ["cds a=1 b=1", "eds a=1"]);
+    stream.ask(Endpoint, &["a", "b"]);
+    assert_eq!(stream.flush(), ["eds b=1"]);
+    stream.view(&world().cluster("a", "2").endpoints("b", "2"));
+    assert_eq!(
+        stream.flush(),
+        ["cds a=2 b=1", "eds a=1 b=2"],
+        "clusters are named all, endpoints follow their cluster"
+    );
+    stream.ask(Endpoint, &[]);
+    stream.view(&world().cluster("a", "2").endpoints("b", "3"));
+    assert_eq!(
+        stream.flush(),
+        [""; 0],
+        "an empty list ends a subscription to names"
+    );
+    stream.view(&world());
+    assert_eq!(stream.flush(), ["cds a=1 b=1"]);
+}
+
+#[test]
+fn every_name_is_answered() {
+    let mut delta = Stream::new(Mode::Delta, &world());
+    delta.ask(Endpoint, &["a", "nowhere"]);
+    delta.ask(Route, &["gone"]);
+    assert_eq!(delta.flush(), ["eds a=1 -nowhere", "rds -gone"]);
+    delta.view(&world().endpoints("nowhere", "1"));
+    assert_eq!(delta.flush(), ["eds nowhere=1"]);
+
+    let mut sotw = Stream::new(Mode::Sotw, &world());
+    sotw.ask(Endpoint, &["nowhere"]);
+    assert_eq!(sotw.flush(), ["eds"]);
+    assert_eq!(sotw.flush(), [""; 0]);
+}
+
+#[test]
+fn resubscription_is_answered_again() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    stream.ask(Endpoint, &["a"]);
+    assert_eq!(stream.flush(), ["eds a=1"]);
+    stream.leave(Endpoint, &["a"]);
+    stream.view(&world().endpoints("a", "2").endpoints("b", "2"));
+    assert_eq!(stream.flush(), ["eds b=2"]);
+    stream.ask(Endpoint, &["a"]);
+    assert_eq!(stream.flush(), ["eds a=2"]);
+}
+
+#[test]
+fn stale_nonces_are_ignored() {
+    let mut stream = Stream::new(Mode::Sotw, &world());
+    stream.ask(Endpoint, &["a"]);
+    stream.flush();
+    stream.request(
+        Endpoint.type_url(),
+        "77",
+        None,
+        Ask::Names(vec!["b".to_owned()]),
+    );
+    stream.request(
+        Endpoint.type_url(),
+        "no number",
+        Some("no"),
+        Ask::Names(vec!["b".to_owned()]),
+    );
+    assert!(stream.events.is_empty());
+    assert_eq!(stream.flush(), [""; 0]);
+    stream.ack(Endpoint);
+    stream.ack(Endpoint);
+    assert_eq!(
+        stream.events,
+        [Event::Acked {
+            kind: Endpoint,
+            nonce: "1".to_owned(),
+            epoch: 0
+        }]
+    );
+
+    // an older response's nonce answers nothing any more, but the names are what the client wants
+    stream.request(
+        Endpoint.type_url(),
+        "1",
+        Some("no"),
+        Ask::Names(vec!["b".to_owned()]),
+    );
+    assert_eq!(stream.events.len(), 1);
+    assert_eq!(stream.flush(), ["eds b=1"]);
+
+    let mut delta = Stream::new(Mode::Delta, &world());
+    delta.ask(Endpoint, &["a"]);
+    let subscribe = vec!["b".to_owned()];
+    let ask = Ask::Changes {
+        subscribe,
+        unsubscribe: Vec::new(),
+        initial: BTreeMap::new(),
+    };
+    delta.request(Endpoint.type_url(), "77", None, ask);
+    assert!(delta.events.is_empty());
+    assert_eq!(
+        delta.flush(),
+        ["eds a=1 b=1"],
+        "delta subscriptions count whatever they answer"
+    );
+}
+
+#[test]
+fn types_that_are_not_served_are_answered_once() {
+    let ask = |names: &[&str]| Ask::Changes {
+        subscribe: names.iter().map(ToString::to_string).collect(),
+        unsubscribe: Vec::new(),
+        initial: BTreeMap::new(),
+    };
+    let mut delta = Stream::new(Mode::Delta, &world());
+    delta.request("type.googleapis.com/x.Y", "", None, ask(&["a", "*"]));
+    assert_eq!(delta.flush(), ["other -a"]);
+    delta.request("type.googleapis.com/x.Y", "1", None, ask(&[]));
+    assert_eq!(delta.flush(), [""; 0]);
+    for n in 0..1000 {
+        delta.request(&format!("type.googleapis.com/x.Y{n}"), "", None, ask(&[]));
+    }
+    assert!(delta.flush().len() < 20, "nobody needs a thousand types");
+
+    let mut sotw = Stream::new(Mode::Sotw, &world());
+    sotw.request("", "", None, Ask::Names(vec!["a".to_owned()]));
+    assert_eq!(sotw.flush(), ["other"]);
+}
+
+/// The version that a world's resource has, as Envoy repeats it.
+fn version(world: &World, kind: xds::Kind, name: &str) -> String {
+    world.view().get(kind, name).unwrap().version().to_string()
+}
+
+fn resume(stream: &mut Stream, had: &World) {
+    for kind in [Cluster, Endpoint, Listener, Route] {
+        let view = had.view();
+        let versions: Vec<_> = view
+            .resources(kind)
+            .map(|resource| {
+                (
+                    resource.name().to_string(),
+                    version(had, kind, resource.name()),
+                )
+            })
+            .collect();
+        let has: Vec<_> = versions
+            .iter()
+            .map(|(name, version)| (name.as_str(), version.as_str()))
+            .collect();
+        let names: Vec<_> = match kind {
+            Endpoint | Route => has.iter().map(|(name, _)| *name).collect(),
+            _ => Vec::new(),
+        };
+        stream.resume(kind, &names, &has);
+    }
+}
+
+#[test]
+fn a_client_that_is_up_to_date_is_sent_nothing() {
+    let mut stream = Stream::new(Mode::Delta, &world());
+    resume(&mut stream, &world());
+    assert_eq!(stream.flush(), [""; 0]);
+    assert_eq!(stream.events, [Event::FullySynced { epoch: 0 }]);
+    stream.view(
+        &World {
+            epoch: 3,
+            ..world()
+        }
+        .endpoints("a", "2"),
+    );
+    assert_eq!(stream.flush(), ["eds a=2"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.events.last(), Some(&Event::FullySynced { epoch: 3 }));
+}
+
+#[test]
+fn what_was_lost_meanwhile_is_removed_last() {
+    // b is gone, c is new and replaces it, a was changed
+    let now = World::default()
+        .cluster("a", "2")
+        .cluster("c", "1")
+        .listener("l", "2", &["c"])
+        .route("80", "x", "1", &["a"])
+        .route("80", "y", "1", &["c"]);
+    let mut stream = Stream::new(Mode::Delta, &now);
+    resume(&mut stream, &world());
+    assert_eq!(
+        stream.flush(),
+        ["cds a=2 c=1", "eds a=1"],
+        "the changed cluster's endpoints follow it"
+    );
+    stream.ask(Endpoint, &["c"]);
+    assert_eq!(stream.flush(), ["eds c=1"]);
+    stream.ack(Endpoint);
+    assert_eq!(
+        stream.flush(),
+        ["lds l=2", "rds 80{x=1 y=1}"],
+        "the new cluster's endpoints are acknowledged"
+    );
+    stream.ack(Listener);
+    assert_eq!(stream.flush(), [""; 0]);
+    stream.ack(Route);
+    assert_eq!(stream.flush(), ["cds -b", "eds -b"]);
+}
+
+#[test]
+fn endpoints_follow_on_a_resumed_stream_whatever_comes_first() {
+    let now = world().cluster("a", "2");
+    let mut stream = Stream::new(Mode::Delta, &now);
+    let had = version(&world(), Cluster, "a");
+    stream.resume(
+        Cluster,
+        &[],
+        &[("a", &had), ("b", &version(&world(), Cluster, "b"))],
+    );
+    assert_eq!(stream.flush(), ["cds a=2"]);
+    let (a, b) = (version(&now, Endpoint, "a"), version(&now, Endpoint, "b"));
+    stream.resume(Endpoint, &["a", "b"], &[("a", &a), ("b", &b)]);
+    assert_eq!(stream.flush(), ["eds a=1"]);
+}
+
+#[test]
+fn many_names_and_long_silence_are_bounded() {
+    let mut stream = Stream::new(Mode::Delta, &world());
+    let names: Vec<String> = (0..100_000).map(|n| format!("n{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    stream.ask(Endpoint, &names);
+    assert_eq!(stream.flush().len(), 1, "all are answered as absent");
+    // nothing is ever acknowledged, and still the newest state is sent
+    stream.ask(Cluster, &[]);
+    stream.ask(Endpoint, &["a"]);
+    stream.flush();
+    for n in 0..200 {
+        stream.view(&world().endpoints("a", &n.to_string()));
+        assert_eq!(stream.flush(), [format!("eds a={n}")]);
+    }
+}
+
+#[test]
+fn the_inbound_half_wins() {
+    let mut view = world().view();
+    let other = world().cluster("a", "9").view();
+    let mut inbound = xds::Half::default();
+    inbound.insert(Cluster, other.get(Cluster, "a").unwrap().clone());
+    view.inbound = inbound.into();
+    let mut stream = Stream::new(Mode::Delta, &World::default());
+    stream.session = xds::Session::new(Mode::Delta, view);
+    stream.ask(Cluster, &[]);
+    assert_eq!(
+        stream.flush(),
+        ["cds b=1 a=9"].map(|text| text.replace("b=1 a=9", "a=9 b=1"))
+    );
+    stream.view(&world().other_cluster("inbound|80||", Liveness::Sent));
+    assert_eq!(
+        stream.flush(),
+        ["cds a=1 inbound|80||=1"],
+        "the outbound resource is uncovered"
+    );
+}

@@ -1,0 +1,143 @@
+//! Which objects must be looked at again when others change: those that name the same host, and those that select
+//! workloads where workloads changed. Rather one too many than one too few.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh::Mesh;
+use model::{HostPattern, HttpAction, Kind, Namespace, ObjectKey, Spec};
+use store::Snapshot;
+
+/// Who refers to what.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    /// The VirtualServices and DestinationRules that name a host.
+    naming: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
+    /// The objects of a namespace that select workloads.
+    selecting: BTreeMap<Namespace, BTreeSet<ObjectKey>>,
+}
+
+impl References {
+    /// Takes the changed objects in.
+    pub(super) fn update(
+        &mut self,
+        before: &Snapshot,
+        now: &Snapshot,
+        changed: &BTreeSet<ObjectKey>,
+    ) {
+        for key in changed {
+            for host in hosts(before, key) {
+                forget(&mut self.naming, &host, key);
+            }
+            for host in hosts(now, key) {
+                self.naming.entry(host).or_default().insert(key.clone());
+            }
+            if selects(key.kind) {
+                if now.get(key).is_some() {
+                    let selecting = self.selecting.entry(key.namespace.clone());
+                    selecting.or_default().insert(key.clone());
+                } else {
+                    forget(&mut self.selecting, &key.namespace, key);
+                }
+            }
+        }
+    }
+
+    /// The objects of which something else may have to be said now; none: all of them.
+    pub(super) fn again(
+        &self,
+        earlier: &Mesh,
+        mesh: &Mesh,
+        before: &Snapshot,
+        now: &Snapshot,
+        changed: &BTreeSet<ObjectKey>,
+    ) -> Option<BTreeSet<ObjectKey>> {
+        let mut again = BTreeSet::new();
+        for key in changed {
+            match key.kind {
+                Kind::MeshConfig => return None,
+                Kind::Namespace | Kind::ServiceAccount => {}
+                Kind::VirtualService => {
+                    let both = hosts(before, key).into_iter().chain(hosts(now, key));
+                    both.for_each(|host| self.of_host(&host, &mut again));
+                }
+                Kind::DestinationRule => {
+                    for host in hosts(before, key).into_iter().chain(hosts(now, key)) {
+                        match host {
+                            HostPattern::Exact(_) => self.of_host(&host, &mut again),
+                            HostPattern::Suffix(_) | HostPattern::Any => {
+                                again.extend(self.naming.values().flatten().cloned());
+                            }
+                        }
+                    }
+                }
+                Kind::Service | Kind::ServiceEntry => {
+                    for mesh in [earlier, mesh] {
+                        for service in mesh.services().of_object(key) {
+                            self.of_host(&HostPattern::Exact(service.host.clone()), &mut again);
+                        }
+                    }
+                }
+                Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice | Kind::Deployment => {
+                    self.of_workloads([earlier, mesh], &key.namespace, &mut again);
+                }
+                Kind::AuthorizationPolicy | Kind::PeerAuthentication => {}
+            }
+        }
+        Some(again)
+    }
+
+    fn of_host(&self, host: &HostPattern, again: &mut BTreeSet<ObjectKey>) {
+        again.extend(self.naming.get(host).into_iter().flatten().cloned());
+    }
+
+    /// Who selects workloads of a namespace: by labels, or as a service that a DestinationRule divides into subsets.
+    fn of_workloads(
+        &self,
+        meshes: [&Mesh; 2],
+        namespace: &Namespace,
+        again: &mut BTreeSet<ObjectKey>,
+    ) {
+        for mesh in meshes {
+            for from in [namespace, &mesh.config().root_namespace] {
+                again.extend(self.selecting.get(from).into_iter().flatten().cloned());
+            }
+            for service in mesh.services().in_namespace(namespace) {
+                self.of_host(&HostPattern::Exact(service.host.clone()), again);
+            }
+        }
+    }
+}
+
+fn selects(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AuthorizationPolicy | Kind::PeerAuthentication | Kind::Service | Kind::ServiceEntry
+    )
+}
+
+/// The hosts that an object names.
+fn hosts(snapshot: &Snapshot, key: &ObjectKey) -> Vec<HostPattern> {
+    match snapshot.get(key).map(|object| &object.spec) {
+        Some(Spec::DestinationRule(rule)) => vec![rule.host.clone()],
+        Some(Spec::VirtualService(service)) => {
+            let destinations = service.http.iter().flat_map(|route| match &route.action {
+                HttpAction::Route(list) => &**list,
+                HttpAction::Unavailable(_) => &[],
+            });
+            let destinations =
+                destinations.map(|weighted| HostPattern::Exact(weighted.destination.host.clone()));
+            service.hosts.iter().cloned().chain(destinations).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<ObjectKey>>, at: &K, key: &ObjectKey) {
+    let Some(keys) = index.get_mut(at) else {
+        return;
+    };
+    keys.remove(key);
+    if keys.is_empty() {
+        index.remove(at);
+    }
+}

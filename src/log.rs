@@ -1,0 +1,126 @@
+//! What people read: what changed, what is wrong with the objects, what a proxy refused and whose fault that is.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use control::{Origin, Update};
+use mesh::Mesh;
+use model::{Diagnostic, ObjectKey, Severity};
+use tracing_subscriber::EnvFilter;
+use xds::{Accused, Kind};
+
+use crate::plane::Refused;
+
+/// More changed objects than this are counted by kind instead of named.
+const NAMED: usize = 20;
+
+/// Sends the log to standard error.
+///
+/// # Errors
+/// When `levels` is not a list of levels.
+pub fn start(levels: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(levels)
+        .map_err(|error| format!("--log_output_level {levels}: {error}"))?;
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+/// Tells what changed.
+pub fn changed(update: &Update, mesh: &Mesh, took: Duration) {
+    let Update {
+        epoch,
+        changed,
+        proxies,
+    } = update;
+    if changed.is_empty() {
+        return;
+    }
+    let what = if changed.len() <= NAMED && *epoch > 1 {
+        changed
+            .iter()
+            .map(|key| now(key, mesh))
+            .collect::<Vec<_>>()
+            .join(", ")
+    } else {
+        by_kind(changed.iter())
+    };
+    tracing::info!(epoch, ?took, proxies = proxies.len(), "changed: {what}");
+}
+
+fn now(key: &ObjectKey, mesh: &Mesh) -> String {
+    match mesh.object(key).map(|object| &object.place) {
+        Some(place) => format!(
+            "{key} ({})",
+            self::place(place.file.as_deref(), place.line_of(""))
+        ),
+        None => format!("{key} (removed)"),
+    }
+}
+
+fn by_kind<'a>(keys: impl Iterator<Item = &'a ObjectKey>) -> String {
+    let mut counts: BTreeMap<model::Kind, usize> = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key.kind).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    counts.join(", ")
+}
+
+fn place(file: Option<&str>, line: Option<u32>) -> String {
+    match (file, line) {
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (Some(file), None) => file.to_owned(),
+        (None, _) => "memory".to_owned(),
+    }
+}
+
+/// Tells which diagnostics came and which went.
+pub fn diagnostics(came: &[Diagnostic], went: &[Diagnostic]) {
+    for new in came {
+        match new.severity {
+            Severity::Error => tracing::error!("{new}"),
+            Severity::Warning => tracing::warn!("{new}"),
+            Severity::Info => tracing::info!("{new}"),
+        }
+    }
+    for old in went {
+        tracing::info!("no longer: {old}");
+    }
+}
+
+/// Tells what a proxy refused, and which objects that came from.
+pub fn refused(refused: &Refused, origins: impl Fn(Kind, &Accused) -> Vec<Origin>) {
+    let Refused {
+        stream,
+        kind,
+        message,
+        accused,
+    } = refused;
+    let (proxy, kind_name) = (stream.node.proxy_id(), kind.short());
+    if accused.is_empty() {
+        tracing::warn!(proxy, "{proxy} refused {kind_name}: {message}");
+    }
+    for accused in accused {
+        let origins: Vec<String> = origins(*kind, accused).iter().map(origin).collect();
+        let (name, origins) = (&accused.name, origins.join(", "));
+        tracing::warn!(
+            proxy,
+            "{proxy} refused {kind_name} {name} (from {origins}): {message}"
+        );
+    }
+}
+
+fn origin(origin: &Origin) -> String {
+    let Origin { object, file, line } = origin;
+    format!("{object} {}", place(file.as_deref(), *line))
+}

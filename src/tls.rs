@@ -1,0 +1,150 @@
+//! TLS on the secure port: a serving certificate from our own CA, renewed while it is served, and client certificates
+//! that are optional but must verify against our roots when they come.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use ca::{Authority, Refused};
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+
+/// How long a serving certificate is valid. It is replaced at half of it.
+const TTL: Duration = Duration::from_secs(24 * 3600);
+/// How often to look whether it is time: the wall clock may jump, a timer does not.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The CA made no certificate; the operator must renew the CA.
+    #[error("no serving certificate: {0}")]
+    Certificate(#[from] Refused),
+    /// The library refuses what the CA made.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// The roots cannot verify anybody.
+    #[error("client certificates cannot be verified: {0}")]
+    Verifier(#[from] VerifierBuilderError),
+    /// No library of cryptography was installed.
+    #[error("no crypto provider is installed")]
+    NoProvider,
+}
+
+/// The certificate that is served now.
+#[derive(Debug)]
+pub struct Serving {
+    authority: Arc<Authority>,
+    /// Names beside [`ca::SERVING_NAMES`].
+    names: Vec<String>,
+    provider: Arc<CryptoProvider>,
+    now: ArcSwap<(Arc<CertifiedKey>, SystemTime)>,
+}
+
+impl Serving {
+    /// Has a certificate made for the usual names and `names`.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the CA cannot make one.
+    pub fn new(authority: Arc<Authority>, names: Vec<String>) -> Result<Arc<Self>, TlsError> {
+        let provider = Arc::clone(CryptoProvider::get_default().ok_or(TlsError::NoProvider)?);
+        let made = make(&authority, &names, &provider, SystemTime::now())?;
+        Ok(Arc::new(Self {
+            authority,
+            names,
+            provider,
+            now: ArcSwap::from_pointee(made),
+        }))
+    }
+
+    /// Replaces the certificate whenever it is half over. Never ends.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.renew_if_due(SystemTime::now());
+        }
+    }
+
+    fn renew_if_due(&self, now: SystemTime) {
+        if now < self.now.load().1 {
+            return;
+        }
+        match make(&self.authority, &self.names, &self.provider, now) {
+            Ok(made) => {
+                self.now.store(Arc::new(made));
+                tracing::info!("the serving certificate was renewed");
+            }
+            Err(error) => tracing::error!("the serving certificate was not renewed: {error}"),
+        }
+    }
+
+    /// The configuration of the TLS listener.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the CA's roots verify nothing.
+    pub fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for root in self.authority.roots() {
+            roots.add(root.clone())?;
+        }
+        let provider = Arc::clone(&self.provider);
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .allow_unauthenticated()
+                .build()?;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Serving {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.now.load().0))
+    }
+}
+
+fn make(
+    authority: &Authority,
+    names: &[String],
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Result<(Arc<CertifiedKey>, SystemTime), TlsError> {
+    let certificate = authority.serving_certificate(names, TTL, now)?;
+    let key = CertifiedKey::from_der(certificate.chain, certificate.key, provider)?;
+    Ok((Arc::new(key), certificate.renew_at))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use ca::CaFiles;
+    use model::TrustDomain;
+
+    /// What a test serves TLS with.
+    pub(crate) fn serving() -> Arc<Serving> {
+        // Another test may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (domain, now) = (TrustDomain::cluster_local(), SystemTime::now());
+        let files = CaFiles::self_signed(&domain, now).unwrap();
+        let authority = Authority::new(&files, domain, now).unwrap();
+        Serving::new(Arc::new(authority), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn the_serving_certificate_is_replaced_at_half_of_its_life() {
+        let serving = serving();
+        let served = || serving.now.load().0.cert.clone();
+        let first = served();
+        serving.renew_if_due(SystemTime::now() + TTL / 3);
+        assert_eq!(served(), first);
+        serving.renew_if_due(SystemTime::now() + TTL * 2 / 3);
+        assert_ne!(served(), first);
+    }
+}

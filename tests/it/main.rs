@@ -1,0 +1,20 @@
+//! The one integration test program of the workspace: what only shows when the parts run together, and the rules that
+//! keep the tree tidy. Tests of a single crate live in that crate.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod cases;
+mod dev;
+mod envoy_accepts;
+mod inside;
+mod lateend;
+mod mesh;
+mod mutants;
+mod secure_naming;
+mod tidy;
