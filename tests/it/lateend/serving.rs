@@ -1,7 +1,10 @@
 //! Proxies come, are served, follow edits, come back after a restart; and the process begins and ends as told.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
 use xds::Kind;
@@ -155,19 +158,28 @@ async fn sec_34_who_has_gone_is_forgotten() {
 #[tokio::test]
 async fn sec_28_ready_only_when_all_is_read_and_listened_on() {
     let home = Home::new();
-    // Opening a pipe waits for somebody to write: a source that takes its time.
+    // A source that takes its time: whoever reads a pipe waits until its writer has gone.
     let (pipe, other) = (home.path("mesh-config"), home.path("same pipe"));
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::fs::hard_link(&pipe, &other).unwrap();
     let lateend = Lateend::listening(&home, &["--meshConfig", pipe.to_str().unwrap()]).await;
+    // Opens only once there is a reader, which from then on waits for this writer.
+    let mut writer = eventually("a reader", async || {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        options.open(&other).ok()
+    })
+    .await;
     let (status, why) = lateend.get("/ready").await;
     assert_eq!(
         (status, why.as_str()),
         (503, "config has not been read yet\n")
     );
-    std::fs::write(home.path("file"), "trustDomain: slow.example\n").unwrap();
+    let text = b"trustDomain: slow.example\n";
+    std::fs::write(home.path("file"), text).unwrap();
     std::fs::rename(home.path("file"), &pipe).unwrap();
-    drop(std::fs::OpenOptions::new().write(true).open(other).unwrap());
+    writer.write_all(text).unwrap();
+    drop(writer);
     lateend.ready().await;
     // The trust domain of the MeshConfig is in force.
     let joining = secure(&lateend, &home.roots(), None).await.unwrap();
