@@ -5,6 +5,7 @@
 //! few scopes that stand apart, equal inputs are built once, equal nodes are encoded once, and everybody else shares
 //! the result by pointer.
 
+mod bridge;
 mod memo;
 #[cfg(feature = "mutants")]
 mod mutant;

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ir::{Discovery, Endpoints, Hashed, Node, Servers, UpstreamTls};
+use ir::{Discovery, Endpoints, Hashed, Node};
 use mesh::{InboundInputs, Inputs, build, build_inbound};
-use xds::{Half, Kind, Liveness, Part, Resource};
+use xds::{Half, Identities, Kind, Liveness, Part, Resource};
+
+use crate::bridge;
 
 /// What a slot holds: one part of a resource, encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +15,9 @@ pub(crate) struct Value {
     pub part: Part,
     pub liveness: Liveness,
     /// The identities that a cluster accepts of its endpoints.
-    pub identities: Arc<[Arc<str>]>,
+    pub identities: Option<Identities>,
+    /// Whether these are endpoints of which none may be called.
+    pub vacant: bool,
 }
 
 impl Value {
@@ -21,7 +25,8 @@ impl Value {
     pub fn describe(&self, resource: Resource) -> Resource {
         resource
             .with_liveness(self.liveness)
-            .with_identities(Arc::clone(&self.identities))
+            .with_identities(self.identities.clone())
+            .with_vacancy(self.vacant)
     }
 }
 
@@ -90,15 +95,11 @@ impl Memo {
         self.counts.translations += 1;
         self.counts.encodings += 1;
         let encoded = self.translate(&node);
-        let needs = encoded
-            .needs
-            .iter()
-            .map(|name| Arc::from(name.to_string()))
-            .collect();
         let value = Arc::new(Value {
-            part: Part::new(encoded.body, needs),
+            part: part(encoded),
             liveness: liveness(&node),
-            identities: identities(&node),
+            identities: bridge::identities(&node),
+            vacant: false,
         });
         self.by_node.insert(node.hash128(), Arc::clone(&value));
         value
@@ -136,7 +137,8 @@ impl Memo {
         let value = Arc::new(Value {
             part,
             liveness: Liveness::Sent,
-            identities: Arc::default(),
+            identities: None,
+            vacant: !endpoints.has_callable(),
         });
         self.assignments.insert(key, Arc::clone(&value));
         value
@@ -193,22 +195,14 @@ impl Memo {
     }
 }
 
-fn identities(node: &Node) -> Arc<[Arc<str>]> {
-    let Node::Cluster(cluster) = node else {
-        return Arc::default();
-    };
-    match &cluster.tls {
-        UpstreamTls::Auto(mesh) | UpstreamTls::Mesh(mesh) => match &mesh.server {
-            Servers::Identities(identities) => identities
-                .iter()
-                .map(|identity| identity.to_string().into())
-                .collect(),
-            Servers::Names(_) => Arc::default(),
-        },
-        UpstreamTls::Plaintext | UpstreamTls::Simple(_) | UpstreamTls::Files { .. } => {
-            Arc::default()
-        }
-    }
+/// What was translated, as a part of a resource.
+pub(crate) fn part(encoded: translate::Encoded) -> Part {
+    let needs = encoded
+        .needs
+        .iter()
+        .map(|name| Arc::from(name.to_string()))
+        .collect();
+    Part::new(encoded.body, needs)
 }
 
 fn liveness(node: &Node) -> Liveness {

@@ -11,6 +11,18 @@ pub struct Endpoints {
     pub localities: Arc<[LocalityEndpoints]>,
 }
 
+impl Endpoints {
+    /// Whether there is one that may be called.
+    #[must_use]
+    pub fn has_callable(&self) -> bool {
+        let mut all = self
+            .localities
+            .iter()
+            .flat_map(|locality| locality.endpoints.iter());
+        all.any(|endpoint| endpoint.health == Health::Healthy)
+    }
+}
+
 /// The endpoints of one locality, ordered by address and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalityEndpoints {

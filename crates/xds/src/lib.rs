@@ -5,11 +5,13 @@
 //! state.
 
 pub mod client;
+mod identities;
 mod resource;
 mod session;
 mod transport;
 mod view;
 
+pub use identities::Identities;
 pub use resource::{Kind, Liveness, Part, Resource, Version};
 pub use session::{Accused, Ask, Event, Mode, Request, Response, Session};
 pub use transport::{AdsService, Backend, Connect, MAX_REQUEST, StreamId, Subscription};

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use envoy_api::type_url;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::Identities;
 
 /// The type of a resource, in the order in which a change is sent so that nothing refers to what is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,9 +178,12 @@ pub struct Resource {
     version: Version,
     length: usize,
     liveness: Liveness,
-    identities: Arc<[Arc<str>]>,
+    identities: Option<Identities>,
+    vacant: bool,
     /// The concatenated body while some stream is sending it; see [`Resource::body`].
     whole: Mutex<Weak<Vec<u8>>>,
+    /// The bridge that was made last, while some stream holds it; see [`Resource::bridge_from`].
+    bridge: Mutex<Weak<Resource>>,
 }
 
 impl Resource {
@@ -190,8 +195,10 @@ impl Resource {
             version: Version(0),
             length: 0,
             liveness: Liveness::default(),
-            identities: Arc::default(),
+            identities: None,
+            vacant: false,
             whole: Mutex::default(),
+            bridge: Mutex::default(),
         }
     }
 
@@ -209,8 +216,15 @@ impl Resource {
 
     /// The same, with the identities that this cluster accepts of its endpoints; none: it does not go by them.
     #[must_use]
-    pub fn with_identities(mut self, identities: Arc<[Arc<str>]>) -> Self {
+    pub fn with_identities(mut self, identities: Option<Identities>) -> Self {
         self.identities = identities;
+        self
+    }
+
+    /// The same load assignment, with whether it has no endpoint that may be called.
+    #[must_use]
+    pub fn with_vacancy(mut self, vacant: bool) -> Self {
+        self.vacant = vacant;
         self
     }
 
@@ -262,12 +276,29 @@ impl Resource {
         self.liveness
     }
 
-    /// Whether this cluster accepts all endpoints that an older version of it accepts.
-    pub(crate) fn accepts_all_of(&self, older: &Self) -> bool {
-        older
-            .identities
-            .iter()
-            .all(|identity| self.identities.contains(identity))
+    /// Whether this load assignment has no endpoint that may be called.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.vacant
+    }
+
+    /// This cluster, made to accept what `older` accepts as well. None if it does so already.
+    pub(crate) fn bridge_from(&self, older: &Self) -> Option<Arc<Self>> {
+        let (now, before) = (self.identities.as_ref()?, older.identities.as_ref()?);
+        if now.accept_all_of(before) {
+            return None;
+        }
+        let joined = now.joined(before);
+        let mut made = locked(&self.bridge);
+        if let Some(bridge) = made.upgrade()
+            && bridge.identities.as_ref() == Some(&joined)
+        {
+            return Some(bridge);
+        }
+        let key = self.parts.keys().next()?;
+        let bridge = self.with_part(Arc::clone(key), joined.part());
+        let bridge = Arc::new(bridge.with_identities(Some(joined)));
+        *made = Arc::downgrade(&bridge);
+        Some(bridge)
     }
 
     /// The length of the encoded resource in bytes.
@@ -287,10 +318,7 @@ impl Resource {
     }
 
     fn joined(&self) -> Arc<Vec<u8>> {
-        let mut whole = match self.whole.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut whole = locked(&self.whole);
         if let Some(bytes) = whole.upgrade() {
             return bytes;
         }
@@ -319,6 +347,11 @@ impl Resource {
     }
 }
 
+/// What is kept while somebody uses it is whole even if somebody panicked.
+fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One part's share of the version.
 fn term(key: &str, part: &Part) -> u128 {
     let mut hasher = Xxh3::new();
@@ -335,8 +368,10 @@ impl Clone for Resource {
             version: self.version,
             length: self.length,
             liveness: self.liveness,
-            identities: Arc::clone(&self.identities),
+            identities: self.identities.clone(),
+            vacant: self.vacant,
             whole: Mutex::default(),
+            bridge: Mutex::default(),
         }
     }
 }

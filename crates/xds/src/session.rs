@@ -11,6 +11,7 @@
 
 mod answer;
 mod channel;
+mod crossing;
 mod foreign;
 mod names;
 mod refusal;
@@ -252,6 +253,7 @@ impl Session {
 
     /// Handles the answer to a message. Unknown and repeated numbers are ignored.
     fn answered(&mut self, kind: Kind, number: u64, error: Option<String>) -> Option<Event> {
+        let mixed = error.is_some() && self.holds_back();
         let channel = self.channels.get_mut(kind);
         let (earlier, message) = channel.take(number)?;
         let accepted = error.is_none();
@@ -269,7 +271,6 @@ impl Session {
                 }
             }
             Some(text) => {
-                let mixed = !self.stage.is_idle();
                 let accused = accused_resources(channel.refuse(&message, mixed, kind, &self.view));
                 Event::Rejected {
                     kind,
@@ -309,9 +310,10 @@ impl Session {
         }
     }
 
-    /// Once no cluster is waited for, what was refused as a mixture of old and new is tried again whole.
+    /// Once nothing is held back, what was refused as a mixture of old and new is tried again whole.
     fn forgive(&mut self) {
-        if self.stage.is_idle() {
+        let refused = |kind| !self.channel(kind).refusals.is_empty();
+        if Kind::ALL.into_iter().any(refused) && !self.holds_back() {
             for kind in Kind::ALL {
                 self.channel_mut(kind).refusals.forgive_mixed();
             }

@@ -1,13 +1,13 @@
 //! What a session says next: which kind has its turn, which of its names may be sent, and in what composition.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::channel::{Held, Message, Pending};
+use super::crossing::Pinned;
 use super::refusal::PartVersion;
 use super::{Mode, Response, Session, has_endpoints, nonce};
 use crate::{Kind, Part, Resource, Version};
@@ -20,12 +20,6 @@ enum Step {
     Remove,
     /// Nothing for now.
     Wait,
-}
-
-/// The clusters that something which Envoy may still hold needs.
-enum Pinned {
-    All,
-    These(BTreeSet<Arc<str>>),
 }
 
 /// The parts that may move in a message: all, or those of one trial.
@@ -141,17 +135,11 @@ impl Session {
                 _ => Step::Remove,
             };
         };
-        if kind == Kind::Endpoint && self.mode == Mode::Delta {
-            let (cluster_waits, settling) =
-                (self.cluster_waits(name), self.stage.is_settling(name));
-            match &pending.held {
-                Held::Is(held) if pending.owed && (cluster_waits || settling) => {
-                    return Step::Send(Arc::clone(held));
-                }
-                Held::Is(_) if settling => return Step::Wait,
-                _ if cluster_waits => return Step::Wait,
-                _ => {}
-            }
+        if kind == Kind::Endpoint && self.must_keep_endpoints(name, &pending.held, target, pinned) {
+            return match &pending.held {
+                Held::Is(held) if pending.owed => Step::Send(Arc::clone(held)),
+                _ => Step::Wait,
+            };
         }
         match self.compose(kind, &pending.held, target, trial) {
             Some(resource) if pending.owed || Held::of(Some(&resource)) != pending.held => {
@@ -161,40 +149,25 @@ impl Session {
         }
     }
 
-    /// Whether a changed cluster is about to be sent, which Envoy must have before the cluster's new endpoints.
-    fn cluster_waits(&self, name: &Arc<str>) -> bool {
-        let (cluster, pending) = (
-            self.view.get(Kind::Cluster, name),
-            self.channel(Kind::Cluster).pending.get(name),
-        );
-        let (Some(cluster), Some(pending)) = (cluster, pending) else {
-            return false;
-        };
-        pending.held != Held::Nothing
-            && self
-                .compose(Kind::Cluster, &pending.held, cluster, None)
-                .is_some_and(|cluster| Held::Is(cluster) != pending.held)
-    }
-
     /// The view's resource, with what Envoy has in the place of each part that may not be sent. None if it cannot be
     /// sent at all.
-    fn compose(
+    pub(super) fn compose(
         &self,
         kind: Kind,
         held: &Held,
         target: &Arc<Resource>,
         trial: Trial<'_>,
     ) -> Option<Arc<Resource>> {
-        let staged = self.mode == Mode::Delta
-            && matches!(kind, Kind::Listener | Kind::Route)
-            && !self.stage.is_idle();
+        let bridge = self.bridge(kind, held, target);
+        let target = bridge.as_ref().unwrap_or(target);
+        let staged = matches!(kind, Kind::Listener | Kind::Route) && self.may_hold_back();
         let refusals = &self.channel(kind).refusals;
         if !staged && refusals.is_empty() && trial.is_none() {
             return Some(Arc::clone(target));
         }
         let mut composed: Option<Resource> = None;
         for (key, old, part) in held.changes(target) {
-            let unready = staged && !self.stage.is_live(part);
+            let unready = staged && !self.is_ready(part);
             // half a listener is none, and what an unknown table had for this part cannot be kept
             if unready
                 && (*held == Held::Unknown || (kind == Kind::Listener && *held == Held::Nothing))
@@ -233,54 +206,6 @@ impl Session {
         };
         trial.is_some_and(|group| !tried(group))
             || self.channel(kind).refusals.withholds(name, key, part.hash)
-    }
-
-    /// Whether nothing that Envoy may hold refers to a resource any more.
-    fn may_remove(&self, kind: Kind, name: &Arc<str>, pinned: &mut Option<Pinned>) -> bool {
-        match kind {
-            Kind::Cluster => match pinned.get_or_insert_with(|| self.pinned()) {
-                Pinned::All => false,
-                Pinned::These(names) => !names.contains(name),
-            },
-            Kind::Endpoint => !self.channel(Kind::Cluster).pending.contains_key(name),
-            Kind::Route => {
-                let listeners = self.channel(Kind::Listener);
-                listeners.pending.is_empty() && listeners.unanswered.is_empty()
-            }
-            Kind::Listener | Kind::NameTable => true,
-        }
-    }
-
-    /// The clusters that are needed by parts which Envoy may hold and the view does not have any more.
-    fn pinned(&self) -> Pinned {
-        if self.channel(Kind::Cluster).resumed {
-            return Pinned::All;
-        }
-        let mut names = BTreeSet::new();
-        for kind in [Kind::Listener, Kind::Route] {
-            let channel = self.channel(kind);
-            let pending = channel
-                .pending
-                .iter()
-                .map(|(name, pending)| (name, pending.held.clone()));
-            let good = channel.good.iter().map(|(name, held)| (name, held.clone()));
-            let sent = channel.unanswered.iter().flat_map(|message| &message.sent);
-            let sent = sent.map(|resource| (resource.name(), Held::Is(Arc::clone(resource))));
-            for (name, held) in pending.chain(good).chain(sent) {
-                let Held::Is(held) = held else {
-                    if held == Held::Unknown {
-                        return Pinned::All;
-                    }
-                    continue;
-                };
-                let target = Held::of(self.view.get(kind, name));
-                let needs = target
-                    .changes(&held)
-                    .flat_map(|(_, _, part)| part.needs.iter().cloned());
-                names.extend(needs);
-            }
-        }
-        Pinned::These(names)
     }
 
     /// Whether a resumed stream has taken up the new listeners and routes. Envoy always asks for listeners, for routes
@@ -372,9 +297,16 @@ impl Session {
         if !has_endpoints(cluster) {
             return;
         }
-        if *before != Held::Nothing && self.mode == Mode::Delta {
-            let loses = matches!(before, Held::Is(older) if !cluster.accepts_all_of(older));
-            self.stage.settle(name, number, loses);
+        // endpoints from before a time in which the cluster found its own are no old endpoints
+        let had_endpoints = match before {
+            Held::Nothing => false,
+            Held::Unknown => true,
+            Held::Is(before) => has_endpoints(before),
+        };
+        if had_endpoints && self.mode == Mode::Delta {
+            self.stage.settle(name, number);
+        } else {
+            self.stage.settled(name);
         }
         let endpoints = self.channels.get_mut(Kind::Endpoint);
         let known = Held::of(self.view.get(Kind::Endpoint, name));

@@ -71,15 +71,14 @@ impl Stage {
         }
     }
 
-    /// A changed cluster was sent, and its endpoints follow: the old ones first, unless the cluster refuses some of
-    /// them now. Envoy uses the changed cluster from the moment at which it has endpoints, so then these are the new
-    /// ones at once.
-    pub fn settle(&mut self, name: &Arc<str>, message: u64, refuses_old: bool) {
-        if refuses_old {
-            self.settling.remove(name);
-        } else {
-            self.settling.insert(Arc::clone(name), message);
-        }
+    /// A changed cluster was sent, and its old endpoints follow.
+    pub fn settle(&mut self, name: &Arc<str>, message: u64) {
+        self.settling.insert(Arc::clone(name), message);
+    }
+
+    /// A cluster's endpoints need not stay what they are.
+    pub fn settled(&mut self, name: &str) {
+        self.settling.remove(name);
     }
 
     /// Whether a cluster's endpoints must stay what they are for now.

@@ -19,9 +19,16 @@ pub struct Envoy {
     /// Whether the first start is over, from which on nothing may break.
     started: bool,
     clusters: Held,
+    /// The clusters that it calls: a changed one only once its endpoints came.
+    active: Held,
     endpoints: Held,
     listeners: Held,
     routes: Held,
+    /// Clusters and endpoints that it had on an earlier stream and the server does not know: the identities of the one
+    /// may not fit the other.
+    torn: BTreeSet<(Kind, String)>,
+    /// Clusters that once found their endpoints themselves: what they have on the way to another kind is not promised.
+    converted: BTreeSet<String>,
     /// Clusters that wait for their endpoints; those that have never been live are marked.
     warming: BTreeMap<String, bool>,
     /// What was said on this stream: subscriptions to names.
@@ -41,9 +48,12 @@ impl Envoy {
             now: Duration::ZERO,
             started: false,
             clusters: Held::new(),
+            active: Held::new(),
             endpoints: Held::new(),
             listeners: Held::new(),
             routes: Held::new(),
+            torn: BTreeSet::new(),
+            converted: BTreeSet::new(),
             warming: BTreeMap::new(),
             named: BTreeMap::new(),
             nonces: BTreeMap::new(),
@@ -58,6 +68,10 @@ impl Envoy {
     pub fn reconnect(&mut self, view: View) {
         if self.mode == Mode::Sotw || !self.started || self.clusters.is_empty() {
             return;
+        }
+        for kind in [Kind::Cluster, Kind::Endpoint] {
+            let names: Vec<_> = self.held(kind).keys().cloned().collect();
+            self.torn.extend(names.into_iter().map(|name| (kind, name)));
         }
         self.session = Session::new(self.mode, view);
         self.requests.clear();
@@ -100,10 +114,29 @@ impl Envoy {
 
     /// One request arrives at the server. False if none is on its way.
     pub fn deliver_request(&mut self) -> bool {
-        let request = self.requests.pop_front();
-        request
-            .map(|request| self.session.on_request(request))
-            .is_some()
+        let Some(request) = self.requests.pop_front() else {
+            return false;
+        };
+        let kind = Kind::from_type_url(&request.type_url).unwrap();
+        if let Ask::Changes {
+            initial,
+            unsubscribe,
+            ..
+        } = &request.ask
+        {
+            // with an old farewell on its way the server forgets what Envoy has meanwhile
+            let gone = unsubscribe.iter().map(|name| (kind, name.clone()));
+            self.torn.extend(gone);
+            for (name, version) in initial {
+                let known = self.session.view().get(kind, name);
+                let warm = !self.warming.contains_key(name);
+                if warm && known.is_some_and(|known| known.version().to_string() == *version) {
+                    self.torn.remove(&(kind, name.clone()));
+                }
+            }
+        }
+        self.session.on_request(request);
+        true
     }
 
     /// One response arrives at Envoy. False if the server has nothing to say.
@@ -193,7 +226,9 @@ impl Envoy {
         for resource in &response.resources {
             let name = resource.name().to_string();
             let changed = before.get(&name) != Some(resource);
-            if changed && resource.liveness() == Liveness::Eds {
+            if resource.liveness() != Liveness::Eds {
+                self.converted.insert(name);
+            } else if changed {
                 let new = !before.contains_key(&name) || self.warming.get(&name) == Some(&true);
                 self.warming.insert(name, new);
             }
@@ -202,8 +237,9 @@ impl Envoy {
         let eds = |cluster: &Arc<Resource>| cluster.liveness() == Liveness::Eds;
         self.warming
             .retain(|name, _| clusters.get(name).is_some_and(eds));
-        self.endpoints
-            .retain(|name, _| clusters.get(name).is_some_and(eds));
+        for held in [&mut self.endpoints, &mut self.active] {
+            held.retain(|name, _| clusters.get(name).is_some_and(eds));
+        }
         let eds = |cluster: &&Arc<Resource>| cluster.liveness() == Liveness::Eds;
         let names = self
             .clusters
@@ -216,27 +252,27 @@ impl Envoy {
 
     fn endpoints_came(&mut self, response: &Response) {
         for resource in &response.resources {
-            self.warming.remove(&**resource.name());
-            // endpoints say which version of their cluster they were made for
-            let content = describe(resource);
-            let made_for: Option<u64> = content
-                .split(['=', '.'])
-                .nth(1)
-                .and_then(|text| text.parse().ok());
-            let cluster = self
-                .clusters
-                .get(&**resource.name())
-                .map(|cluster| describe(cluster));
-            let version = cluster
-                .as_ref()
-                .and_then(|text| text.split('=').nth(1))
-                .and_then(|text| text.parse().ok());
-            if let (Mode::Delta, Some(made_for), Some(version)) = (self.mode, made_for, version) {
+            let name = resource.name().to_string();
+            self.warming.remove(&name);
+            let Some(cluster) = self.clusters.get(&name).cloned() else {
+                continue;
+            };
+            let known = !self.converted.contains(&name)
+                && !self.torn.contains(&(Kind::Cluster, name.clone()))
+                && !self.torn.remove(&(Kind::Endpoint, name.clone()));
+            // the cluster in use gets them as well
+            for accepting in [&cluster, self.active.get(&name).unwrap_or(&cluster)] {
                 assert!(
-                    made_for <= version,
-                    "endpoints {content} came before their cluster {cluster:?}"
+                    self.mode == Mode::Sotw || !known || accepts(accepting, resource),
+                    "{} does not accept {}",
+                    describe(accepting),
+                    describe(resource)
                 );
             }
+            if accepts(&cluster, resource) {
+                self.torn.remove(&(Kind::Cluster, name.clone()));
+            }
+            self.active.insert(name, cluster);
         }
     }
 
@@ -322,7 +358,7 @@ impl Envoy {
         });
     }
 
-    /// Nothing in use refers to a cluster that is absent or was never live.
+    /// Nothing in use refers to a cluster that is absent, was never live, or has nobody to call.
     fn check(&self) {
         if self.mode == Mode::Sotw || !self.started {
             return;
@@ -339,7 +375,26 @@ impl Envoy {
                     "{} needs {name}, which is cold",
                     describe(resource)
                 );
+                let endpoints = self.endpoints.get(&**name);
+                let vacant = endpoints.is_some_and(|endpoints| endpoints.encoded_len() == 0);
+                assert!(
+                    !vacant || self.converted.contains(&**name),
+                    "{} needs {name}, which has no endpoints",
+                    describe(resource)
+                );
             }
         }
     }
+}
+
+/// Whether a cluster accepts the identity of its endpoints, where it has any: `7:amber+azure` accepts `azure.3`.
+fn accepts(cluster: &Resource, endpoints: &Resource) -> bool {
+    let (cluster, endpoints) = (describe(cluster), describe(endpoints));
+    let content = |text: &str| text.split(['=', ':']).next_back().unwrap_or("").to_owned();
+    let endpoints = content(&endpoints);
+    let identity = endpoints.split('.').next().unwrap_or("");
+    identity.is_empty()
+        || content(&cluster)
+            .split('+')
+            .any(|accepted| accepted == identity)
 }

@@ -170,29 +170,78 @@ fn new_endpoints_wait_for_their_changed_cluster() {
     assert_eq!(stream.flush(), ["eds a=3"]);
 }
 
-/// An identity that goes with its endpoint: with the old endpoints the changed cluster would refuse what it calls.
+/// With endpoints that are still to go, a cluster that accepts less would refuse what it calls.
 #[test]
-fn a_cluster_that_accepts_less_comes_with_its_new_endpoints() {
+fn a_cluster_accepts_less_only_after_its_endpoints_are_gone() {
     let start = world().accepting("a", &["amber", "azure"]);
     let mut stream = Stream::synced(Mode::Delta, &start);
-    stream.view(&start.clone().accepting("a", &["amber"]).endpoints("a", "2"));
+    stream.view(&start.accepting("a", &["amber"]).endpoints("a", "2"));
+    assert_eq!(stream.flush(), ["eds a=2"]);
+    stream.ack(Endpoint);
     assert_eq!(stream.flush(), ["cds a=amber", "eds a=2"]);
     stream.ack(Endpoint);
     assert_eq!(stream.flush(), NOTHING);
-    // one identity comes and one goes: no order is right for both, and so Envoy takes both at once
-    stream.view(&start.clone().accepting("a", &["azure"]).endpoints("a", "3"));
-    assert_eq!(stream.flush(), ["cds a=azure", "eds a=3"]);
+    // nothing is waited for where no endpoint changes
+    stream.view(&world().accepting("a", &["black"]).endpoints("a", "2"));
+    assert_eq!(stream.flush(), ["cds a=black", "eds a=2"]);
+}
+
+#[test]
+fn endpoints_of_one_identity_give_way_to_another_over_a_bridge() {
+    let start = world().accepting("a", &["amber"]);
+    let mut stream = Stream::synced(Mode::Delta, &start);
+    stream.view(&start.clone().accepting("a", &["azure"]).endpoints("a", "2"));
+    assert_eq!(stream.flush(), ["cds a=amber+azure", "eds a=1"]);
+    // and a third comes before Envoy has answered
+    stream.view(&start.accepting("a", &["black"]).endpoints("a", "3"));
+    assert_eq!(stream.flush(), ["cds a=amber+azure+black", "eds a=1"]);
     stream.ack(Endpoint);
-    // one comes, and before Envoy has answered the other goes
-    stream.view(
-        &start
-            .clone()
-            .accepting("a", &["azure", "black"])
-            .endpoints("a", "4"),
+    assert_eq!(stream.flush(), ["eds a=3"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), ["cds a=black", "eds a=3"]);
+    stream.ack(Endpoint);
+    stream.ack(Cluster);
+    assert_eq!(stream.flush(), NOTHING);
+    assert_eq!(stream.events.last(), Some(&Event::FullySynced { epoch: 0 }));
+}
+
+#[test]
+fn the_last_endpoint_of_a_cluster_goes_after_the_routes_to_it() {
+    let start = world().endpoints("b", "");
+    let mut stream = Stream::synced(Mode::Delta, &start);
+    // traffic moves from a to b, and so do the endpoints
+    let end = start
+        .endpoints("a", "")
+        .endpoints("b", "2")
+        .route("80", "x", "2", &["b"]);
+    stream.view(&end);
+    assert_eq!(stream.flush(), ["eds b=2", "rds 80{x=2 y=1}"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), NOTHING);
+    stream.ack(Route);
+    assert_eq!(stream.flush(), ["eds a="]);
+    // with no route that moves away there is nothing to wait for
+    stream.view(&end.endpoints("b", ""));
+    assert_eq!(stream.flush(), ["eds b="]);
+}
+
+#[test]
+fn a_route_waits_for_the_first_endpoint_of_what_it_needs() {
+    let start = world().accepting("b", &[]).endpoints("b", "");
+    let mut stream = Stream::synced(Mode::Delta, &start);
+    let end = start
+        .accepting("b", &["black"])
+        .endpoints("b", "2")
+        .route("80", "x", "2", &["b"])
+        .route("80", "y", "2", &["a"]);
+    stream.view(&end);
+    assert_eq!(
+        stream.flush(),
+        ["cds b=black", "eds b=", "rds 80{x=1 y=2}"],
+        "x waits, y does not"
     );
-    assert_eq!(stream.flush(), ["cds a=azure+black", "eds a=3"]);
-    stream.view(&start.accepting("a", &["black"]).endpoints("a", "5"));
-    assert_eq!(stream.flush(), ["cds a=black", "eds a=5"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), ["eds b=2", "rds 80{x=2 y=2}"]);
 }
 
 #[test]

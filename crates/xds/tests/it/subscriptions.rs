@@ -322,3 +322,17 @@ fn the_inbound_half_wins() {
         "the outbound resource is uncovered"
     );
 }
+
+/// What it has of endpoints it says only after its clusters.
+#[test]
+fn a_resumed_cluster_accepts_less_only_once_its_endpoints_are_known() {
+    let had = World::default().accepting("a", &["amber"]);
+    let mut stream = Stream::new(Mode::Delta, &had);
+    stream.resume(Cluster, &[], &[("a", &version(&had, Cluster, "a"))]);
+    stream.view(&had.clone().accepting("a", &["azure"]).endpoints("a", "2"));
+    assert_eq!(stream.flush(), ["cds a=amber+azure"]);
+    stream.resume(Endpoint, &["a"], &[("a", &version(&had, Endpoint, "a"))]);
+    assert_eq!(stream.flush(), ["eds a=2"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), ["cds a=azure", "eds a=2"]);
+}

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use xds::{
-    Ask, Event, Half, Kind, Liveness, Mode, Part, Request, Resource, Response, Session, View,
+    Ask, Event, Half, Identities, Kind, Liveness, Mode, Part, Request, Resource, Response, Session,
+    View,
 };
 
 /// The parts of a resource: key, content, and the clusters that it needs.
@@ -35,10 +36,10 @@ impl World {
         self
     }
 
-    /// An EDS cluster whose content is the identities that it accepts.
+    /// An EDS cluster that says which identities it accepts, and nothing else.
     pub fn accepting(mut self, name: &str, identities: &[&'static str]) -> Self {
         self.identities.insert(name.to_owned(), identities.to_vec());
-        self.cluster(name, &identities.join("+"))
+        self.cluster(name, "")
     }
 
     pub fn endpoints(mut self, name: &str, content: &str) -> Self {
@@ -55,6 +56,7 @@ impl World {
     pub fn without_cluster(mut self, name: &str) -> Self {
         self.clusters.remove(name);
         self.endpoints.remove(name);
+        self.identities.remove(name);
         self
     }
 
@@ -86,14 +88,17 @@ impl World {
             half.insert(kind, Arc::new(resource));
         };
         for (name, (content, liveness)) in &self.clusters {
-            let part = Part::new(Bytes::from(content.clone()), Arc::from([]));
+            let text = content.clone();
+            let accepting = move |all: &[Arc<str>]| {
+                Part::new(Bytes::from(text.clone() + &all.join("+")), Arc::from([]))
+            };
             let accepted = self.identities.get(name).into_iter().flatten();
-            insert(
-                Kind::Cluster,
-                Resource::single(name.as_str(), part)
-                    .with_liveness(*liveness)
-                    .with_identities(accepted.map(|identity| Arc::from(*identity)).collect()),
-            );
+            let accepted: Arc<[Arc<str>]> = accepted.map(|identity| Arc::from(*identity)).collect();
+            let cluster = Resource::single(name.as_str(), accepting(&accepted));
+            let identities = self.identities.get(name);
+            let identities = identities.map(|_| Identities::new(accepted, accepting));
+            let cluster = cluster.with_liveness(*liveness);
+            insert(Kind::Cluster, cluster.with_identities(identities));
         }
         for (name, content) in &self.endpoints {
             insert(
@@ -101,7 +106,8 @@ impl World {
                 Resource::single(
                     name.as_str(),
                     Part::new(Bytes::from(content.clone()), Arc::from([])),
-                ),
+                )
+                .with_vacancy(content.is_empty()),
             );
         }
         for (kind, resources) in [
