@@ -12,6 +12,7 @@
 mod cases;
 mod dev;
 mod envoy_accepts;
+mod flips;
 mod inside;
 mod lateend;
 mod mesh;

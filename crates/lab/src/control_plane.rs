@@ -194,7 +194,23 @@ impl ControlPlane {
     /// # Errors
     /// It does not become ready again.
     pub async fn crash(&mut self) -> Result<(), ControlPlaneError> {
-        self.child.kill().await.map_err(io_error("kill lateend"))?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills it, without a chance to say goodbye.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub async fn kill(&mut self) -> Result<(), ControlPlaneError> {
+        self.child.kill().await.map_err(io_error("kill lateend"))
+    }
+
+    /// Starts it again after [`ControlPlane::kill`].
+    ///
+    /// # Errors
+    /// It does not become ready again.
+    pub async fn restart(&mut self) -> Result<(), ControlPlaneError> {
         self.child = spawn(&self.arguments).map_err(io_error("lateend"))?;
         self.wait_ready().await
     }

@@ -45,7 +45,8 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// The seed: `LATEEN_SEED`, else always the same, so that a gate that was green stays green; a soak takes a new one.
-fn seed() -> u64 {
+#[must_use]
+pub fn seed() -> u64 {
     let fresh = || RandomState::new().build_hasher().finish();
     number("LATEEN_SEED").unwrap_or_else(|| if soak() > 1 { fresh() } else { 1 })
 }

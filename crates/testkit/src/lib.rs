@@ -16,7 +16,7 @@ mod load;
 mod world;
 
 pub use builder::Document;
-pub use check::{Run, check, find_failure, soak};
+pub use check::{Run, check, find_failure, seed, soak};
 pub use dice::Dice;
 pub use generate::Sort;
 pub use istio::{
