@@ -66,6 +66,9 @@ impl Load {
     }
 }
 
+/// How long Envoy's workers may take, in microseconds, to do what its main thread has acknowledged.
+const TAKING_UP: u64 = 100_000;
+
 /// A state and when it was in force, in microseconds since 1970.
 struct InForce {
     state: State,
@@ -89,12 +92,12 @@ impl History {
 
     /// Every proxy has acknowledged the last state.
     pub fn acknowledged(&mut self) {
-        let now = now();
+        let end = now() + TAKING_UP;
         let Some((_, earlier)) = self.0.split_last_mut() else {
             return;
         };
         for state in earlier {
-            state.ends = state.ends.min(now);
+            state.ends = state.ends.min(end);
         }
     }
 
