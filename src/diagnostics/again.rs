@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh::Mesh;
+use mesh::{Mesh, virtual_service_in};
 use model::{HostPattern, HttpAction, Kind, Namespace, ObjectKey, Spec};
 use store::Snapshot;
 
@@ -117,17 +117,17 @@ fn selects(kind: Kind) -> bool {
 
 /// The hosts that an object names.
 fn hosts(snapshot: &Snapshot, key: &ObjectKey) -> Vec<HostPattern> {
+    if let Some((_, service)) = virtual_service_in(snapshot, key) {
+        let destinations = service.http.iter().flat_map(|route| match &route.action {
+            HttpAction::Route(list) => &**list,
+            HttpAction::Unavailable(_) => &[],
+        });
+        let destinations =
+            destinations.map(|weighted| HostPattern::Exact(weighted.destination.host.clone()));
+        return service.hosts.iter().cloned().chain(destinations).collect();
+    }
     match snapshot.get(key).map(|object| &object.spec) {
         Some(Spec::DestinationRule(rule)) => vec![rule.host.clone()],
-        Some(Spec::VirtualService(service)) => {
-            let destinations = service.http.iter().flat_map(|route| match &route.action {
-                HttpAction::Route(list) => &**list,
-                HttpAction::Unavailable(_) => &[],
-            });
-            let destinations =
-                destinations.map(|weighted| HostPattern::Exact(weighted.destination.host.clone()));
-            service.hosts.iter().cloned().chain(destinations).collect()
-        }
         _ => Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh::{Mesh, diagnose};
+use mesh::{Mesh, diagnose, diagnose_refused};
 use model::{Diagnostic, ObjectKey};
 use store::{Change, ChangeSet, Delta, Snapshot, Store};
 
@@ -49,10 +49,10 @@ impl Looker {
                     .again(earlier, mesh, &before, &now, &delta.changed)
                 {
                     Some(again) => subjects.extend(again),
-                    None => subjects.extend(now.objects.keys().cloned()),
+                    None => subjects.extend(everything(&now)),
                 }
             }
-            (None, Some(_)) => subjects.extend(now.objects.keys().cloned()),
+            (None, Some(_)) => subjects.extend(everything(&now)),
             (_, None) => {}
         }
         for key in subjects {
@@ -78,13 +78,22 @@ impl Looker {
                 .into_iter()
                 .flat_map(|refusal| refusal.diagnostics.iter()),
         );
-        let together = match (&self.mesh, object) {
-            (Some(mesh), Some(object)) => diagnose(mesh, object),
-            (_, _) => Vec::new(),
-        };
-        let all: BTreeSet<Diagnostic> = own.cloned().chain(together).collect();
+        let mesh = self.mesh.as_ref();
+        let together = mesh
+            .zip(object)
+            .map(|(mesh, object)| diagnose(mesh, object));
+        let instead = mesh
+            .zip(refusal)
+            .map(|(mesh, refusal)| diagnose_refused(mesh, refusal));
+        let said = together.into_iter().chain(instead).flatten();
+        let all: BTreeSet<Diagnostic> = own.cloned().chain(said).collect();
         all.into_iter().collect()
     }
+}
+
+/// Every object, good or refused.
+fn everything(now: &Snapshot) -> impl Iterator<Item = ObjectKey> {
+    now.objects.keys().chain(now.refused.keys()).cloned()
 }
 
 /// The objects that sources speak of, whether or not that changes what they mean.

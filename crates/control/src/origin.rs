@@ -37,7 +37,9 @@ pub(crate) fn origins(
     objects.sort();
     objects.dedup();
     let place = |object: ObjectKey| {
+        let refused = || mesh.snapshot().refused.get(&object).map(|r| &r.place);
         let place = mesh.object(&object).map(|object| &object.place);
+        let place = place.or_else(refused);
         Origin {
             file: place.and_then(|place| place.file.clone()),
             line: place.and_then(|place| place.line_of("")),

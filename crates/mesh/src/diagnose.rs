@@ -1,11 +1,15 @@
 //! What objects say together: references to what is not there, selectors that match nothing, hosts that two claim.
-//! At most warnings: none of these objects is wrong by itself.
+//! At most warnings, unless an object was refused: no other is wrong by itself.
+
+mod refused;
+
+pub use refused::diagnose_refused;
 
 use std::collections::BTreeSet;
 
 use model::{
-    Code, Diagnostic, Finding, HostPattern, HttpAction, Kind, Labels, Namespace, Object, Selector,
-    Spec, VirtualService,
+    Code, Diagnostic, Finding, HostPattern, HttpAction, Kind, Labels, Namespace, Object, ObjectKey,
+    Selector, Spec, VirtualService,
 };
 
 use crate::instance::instances;
@@ -14,12 +18,12 @@ use crate::scope::Scope;
 use crate::service::MeshService;
 use crate::workload::Workload;
 
-/// The cross-object diagnostics of every object.
+/// The cross-object diagnostics of every object, good or refused.
 pub fn diagnose_all(mesh: &Mesh) -> impl Iterator<Item = Diagnostic> {
-    mesh.snapshot()
-        .objects
-        .values()
-        .flat_map(|object| diagnose(mesh, object))
+    let (good, refused) = (&mesh.snapshot().objects, &mesh.snapshot().refused);
+    let of_good = good.values().flat_map(|object| diagnose(mesh, object));
+    let of_refused = refused.values();
+    of_good.chain(of_refused.flat_map(|refusal| diagnose_refused(mesh, refusal)))
 }
 
 /// The cross-object diagnostics of one object.
@@ -71,24 +75,34 @@ type Found = Vec<(String, Finding)>;
 fn of_virtual_service(mesh: &Mesh, object: &Object, service: &VirtualService) -> Found {
     let scope = Scope::of(object.key.namespace.clone());
     let mut found = missing_destinations(mesh, &scope, service);
+    for (index, finding) in conflicts(mesh, &object.key, service) {
+        found.push((format!("spec.hosts[{index}]"), finding));
+    }
+    found
+}
+
+/// The hosts of a VirtualService, by index, that an older one routes already.
+fn conflicts(mesh: &Mesh, key: &ObjectKey, service: &VirtualService) -> Vec<(usize, Finding)> {
+    let scope = Scope::of(key.namespace.clone());
+    let rival_for = |pattern: &HostPattern| {
+        let under = mesh.virtual_services().under(pattern);
+        let mut older = under.take_while(|other| *other != key);
+        older.find(|other| {
+            let rival = mesh.virtual_service(other);
+            rival.is_some_and(|rival| rival.in_mesh && scope.sees(&rival.export_to))
+        })
+    };
+    let mut found = Vec::new();
     for (index, pattern) in service.hosts.iter().enumerate() {
-        let mut older = mesh
-            .virtual_services()
-            .under(pattern)
-            .take_while(|key| **key != object.key);
-        let rival = older.find(|key| {
-            mesh.virtual_service(key)
-                .is_some_and(|rival| rival.in_mesh && scope.sees(&rival.export_to))
-        });
-        if let Some(rival) = rival.filter(|_| service.in_mesh) {
-            found.push((
-                format!("spec.hosts[{index}]"),
-                Finding::warning(
-                    Code::Conflict,
-                    format!("{rival} is older and routes {pattern} already; this VirtualService is ignored for it"),
-                    "put the routes of one host into one VirtualService",
+        if let Some(rival) = rival_for(pattern).filter(|_| service.in_mesh) {
+            let finding = Finding::warning(
+                Code::Conflict,
+                format!(
+                    "{rival} is older and routes {pattern} already; this VirtualService is ignored for it"
                 ),
-            ));
+                "put the routes of one host into one VirtualService",
+            );
+            found.push((index, finding));
         }
     }
     found

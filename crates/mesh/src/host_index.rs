@@ -1,7 +1,7 @@
 //! An index from hosts and wildcards to the objects that name them, oldest first.
 
 use imbl::{OrdMap, OrdSet};
-use model::{HostPattern, Hostname, Object, ObjectKey};
+use model::{HostPattern, Hostname, Meta, Object, ObjectKey};
 
 /// An object's place among those that claim the same: older first (Istio: creation time, then name, then namespace).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +17,17 @@ impl Ranked {
     /// The rank of an object; one without creation time is older than all others.
     #[must_use]
     pub fn new(object: &Object) -> Self {
+        Self::of(&object.key, &object.meta)
+    }
+
+    /// The rank of what has this key and this metadata.
+    #[must_use]
+    pub fn of(key: &ObjectKey, meta: &Meta) -> Self {
         Self {
-            created: object.meta.created.unwrap_or(i64::MIN),
-            name: object.key.name.clone(),
-            namespace: object.key.namespace.clone(),
-            key: object.key.clone(),
+            created: meta.created.unwrap_or(i64::MIN),
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            key: key.clone(),
         }
     }
 }

@@ -24,13 +24,14 @@ mod workload;
 
 pub use affected::{Affected, InboundTouch, fixed};
 pub use build::{build, build_inbound};
-pub use diagnose::{diagnose, diagnose_all};
+pub use diagnose::{diagnose, diagnose_all, diagnose_refused};
 pub use endpoints::{EndpointFacts, endpoints, facts};
 pub use host_index::Ranked;
 pub use key::{ClusterKey, EndpointsKey, Key, VirtualHostKey};
 pub use mesh::Mesh;
 pub use policies::Policies;
 pub use registry::Services;
+pub use routes::virtual_service_in;
 pub use scope::Scope;
 pub use select::{InboundInputs, Inputs, endpoints_key, select, select_inbound};
 pub use service::{MeshPort, MeshService, ServiceDiscovery};

@@ -12,7 +12,7 @@ use crate::affected::{Affected, Touched};
 use crate::host_index::{HostIndex, Ranked};
 use crate::policies::Policies;
 use crate::registry::{Services, change};
-use crate::routes::destination_hosts;
+use crate::routes::{destination_hosts, virtual_service_in};
 use crate::service::MeshService;
 use crate::workload::Workload;
 
@@ -80,7 +80,7 @@ impl Mesh {
                     .extend(self.services.replace(key, services));
                 touched.namespaces_of_services.insert(key.namespace.clone());
             }
-            Kind::VirtualService => self.index_routes(key, old.as_deref(), new.as_deref(), touched),
+            Kind::VirtualService => self.index_routes(before, key, touched),
             Kind::DestinationRule => self.index_rules(key, old.as_deref(), new.as_deref(), touched),
             Kind::PeerAuthentication | Kind::AuthorizationPolicy => {
                 self.policies.replace(key, old.as_deref(), &self.snapshot);
@@ -103,24 +103,14 @@ impl Mesh {
         }
     }
 
-    fn index_routes(
-        &mut self,
-        key: &ObjectKey,
-        old: Option<&Object>,
-        new: Option<&Object>,
-        touched: &mut Touched,
-    ) {
-        for (object, add) in [(old, false), (new, true)] {
-            let Some(Object {
-                spec: Spec::VirtualService(service),
-                ..
-            }) = object
-            else {
+    fn index_routes(&mut self, before: &Self, key: &ObjectKey, touched: &mut Touched) {
+        let now = self.snapshot.clone();
+        for (snapshot, add) in [(&before.snapshot, false), (&now, true)] {
+            let Some((meta, service)) = virtual_service_in(snapshot, key) else {
                 continue;
             };
-            let Some(object) = object else { continue };
             for host in service.hosts.iter() {
-                update(&mut self.virtual_services, host, Ranked::new(object), add);
+                update(&mut self.virtual_services, host, Ranked::of(key, meta), add);
                 touched.routed.insert(host.clone());
             }
             for host in destination_hosts(service) {

@@ -183,7 +183,7 @@ impl Mesh {
                 && match scope {
                     Some(RefusedScope::Namespace) => true,
                     Some(RefusedScope::Workloads(selector)) => selector.matches(labels),
-                    None => false,
+                    Some(RefusedScope::Hosts(_)) | None => false,
                 }
         })
     }

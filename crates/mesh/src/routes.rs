@@ -4,21 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{
-    Destination, HostPattern, Hostname, HttpAction, HttpRoute, ObjectKey, Spec, VirtualService,
-    WeightedDestination,
+    Destination, HostPattern, Hostname, HttpAction, HttpRoute, Meta, ObjectKey, Spec,
+    VirtualService, WeightedDestination,
 };
+use store::{RefusedScope, Snapshot};
 
 use crate::mesh::Mesh;
 use crate::scope::Scope;
 
 impl Mesh {
-    /// A VirtualService by key.
+    /// A VirtualService by key, or what stands for one that was refused without a good version.
     #[must_use]
     pub fn virtual_service(&self, key: &ObjectKey) -> Option<&Arc<VirtualService>> {
-        match &self.object(key)?.spec {
-            Spec::VirtualService(service) => Some(service),
-            _ => None,
-        }
+        virtual_service_in(self.snapshot(), key).map(|(_, service)| service)
     }
 
     /// The VirtualService that routes a host for a scope: the most specific host, then the oldest.
@@ -52,6 +50,25 @@ impl Mesh {
     ) -> Option<(&'a ObjectKey, &'a Arc<VirtualService>)> {
         let service = self.virtual_service(key)?;
         (service.in_mesh && scope.sees(&service.export_to)).then_some((key, service))
+    }
+}
+
+/// A VirtualService and its metadata, or what stands for one that was refused without a good version.
+#[must_use]
+pub fn virtual_service_in<'a>(
+    snapshot: &'a Snapshot,
+    key: &ObjectKey,
+) -> Option<(&'a Meta, &'a Arc<VirtualService>)> {
+    if let Some(object) = snapshot.get(key) {
+        return match &object.spec {
+            Spec::VirtualService(service) => Some((&object.meta, service)),
+            _ => None,
+        };
+    }
+    let refusal = snapshot.refused.get(key)?;
+    match refusal.scope.as_ref()? {
+        RefusedScope::Hosts(service) => Some((&refusal.meta, service)),
+        RefusedScope::Namespace | RefusedScope::Workloads(_) => None,
     }
 }
 

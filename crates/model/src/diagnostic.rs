@@ -95,6 +95,8 @@ codes! {
     Ineffective = "LAT0009",
     /// A file or folder that cannot be read.
     Unreadable = "LAT0010",
+    /// The object was refused and no good version of it is known.
+    Rejected = "LAT0011",
 }
 
 impl fmt::Display for Code {

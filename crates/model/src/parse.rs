@@ -18,6 +18,7 @@ mod metadata;
 mod nearest;
 mod notes;
 mod peer_authentication;
+mod refusal;
 mod service_entry;
 mod strict;
 mod traffic_policy;
@@ -36,12 +37,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Code, Diagnostic, Finding, Kind, Meta, Name, Namespace, Object, ObjectKey, Place, PolicyTarget,
-    Selector, Spec,
+    Code, Diagnostic, Finding, Kind, Meta, Name, Namespace, Object, ObjectKey, Place, Spec,
 };
 use decode::{Decoded, Unknown, decode};
 use nearest::Known;
 use notes::Notes;
+
+pub use refusal::{Refusal, RefusedScope};
 
 /// The deepest nesting that an object may have (SEC 36).
 pub const MAX_DEPTH: usize = 128;
@@ -66,69 +68,6 @@ pub enum Parsed {
     Ignored(Option<Diagnostic>),
     /// Something that has no key, and so is no object.
     Unreadable(Vec<Diagnostic>),
-}
-
-/// An object that was refused: all that is known of it.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// Its key.
-    pub key: ObjectKey,
-    /// What could be read of its metadata.
-    pub meta: Meta,
-    /// The selector of a security object, where that much could be read: denying is confined to it.
-    pub scope: Option<RefusedScope>,
-    /// Why.
-    pub diagnostics: Arc<[Diagnostic]>,
-}
-
-/// Which workloads a refused security object was meant for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RefusedScope {
-    /// The whole namespace: it has no selector.
-    Namespace,
-    /// The workloads of this selector.
-    Workloads(Selector),
-}
-
-impl Object {
-    /// The object as one that must not be applied, for reasons that lie outside of what it says (its text has a key
-    /// twice, say).
-    #[must_use]
-    pub fn refuse(&self, reasons: Vec<Diagnostic>) -> Refusal {
-        let scope = match &self.spec {
-            Spec::AuthorizationPolicy(policy) => match &policy.target {
-                PolicyTarget::Namespace => Some(RefusedScope::Namespace),
-                PolicyTarget::Workloads(selector) => {
-                    Some(RefusedScope::Workloads(selector.clone()))
-                }
-                PolicyTarget::Elsewhere => None,
-            },
-            Spec::PeerAuthentication(policy) => Some(match &policy.selector {
-                Some(selector) => RefusedScope::Workloads(selector.clone()),
-                None => RefusedScope::Namespace,
-            }),
-            Spec::VirtualService(_)
-            | Spec::DestinationRule(_)
-            | Spec::ServiceEntry(_)
-            | Spec::WorkloadEntry(_)
-            | Spec::Service(_)
-            | Spec::EndpointSlice(_)
-            | Spec::Pod(_)
-            | Spec::Namespace
-            | Spec::ServiceAccount
-            | Spec::Deployment(_)
-            | Spec::MeshConfig(_) => None,
-        };
-        Refusal {
-            key: self.key.clone(),
-            meta: (*self.meta).clone(),
-            scope,
-            diagnostics: reasons
-                .into_iter()
-                .chain(self.diagnostics.iter().cloned())
-                .collect(),
-        }
-    }
 }
 
 impl Parsed {
@@ -224,6 +163,7 @@ fn finish(
             key,
             meta,
             scope: read.scope,
+            place: Arc::new(place),
             diagnostics,
         }),
     }
@@ -259,9 +199,13 @@ fn plain<T: DeserializeOwned + Default>(value: Value, notes: &mut Notes<'_>) -> 
 
 fn read_spec(kind: Kind, value: Value, meta: &Meta, notes: &mut Notes<'_>) -> Read {
     match kind {
-        Kind::VirtualService => virtual_service::read(istio(value, notes), notes)
-            .map(|spec| Spec::VirtualService(Arc::new(spec)))
-            .into(),
+        Kind::VirtualService => {
+            let (spec, scope) = virtual_service::read(istio(value, notes), notes);
+            Read {
+                spec: Some(Spec::VirtualService(Arc::new(spec))),
+                scope,
+            }
+        }
         Kind::DestinationRule => destination_rule::read(istio(value, notes), notes)
             .map(|spec| Spec::DestinationRule(Arc::new(spec)))
             .into(),

@@ -193,49 +193,35 @@ fn stale(object: &Object, why: &str) -> Diagnostic {
     Diagnostic::at(&object.key, &object.place, "", finding)
 }
 
-/// The line at which an entry begins; of a refused one only the lines of its diagnostics are known.
+/// The line at which an entry begins.
 fn line_of(entry: &Entry) -> Option<u32> {
+    place_of(entry).line_of("")
+}
+
+/// Where an entry stands.
+fn place_of(entry: &Entry) -> &Place {
     match entry {
-        Entry::Object(object) => object.place.line_of(""),
-        Entry::Reject(refusal) => refusal.diagnostics.iter().filter_map(|d| d.line).min(),
+        Entry::Object(object) => &object.place,
+        Entry::Reject(refusal) => &refusal.place,
     }
 }
 
-/// The file and line of an entry, for people.
-fn place_of(entry: &Entry) -> (Option<Arc<str>>, Option<u32>) {
-    let file = match entry {
-        Entry::Object(object) => object.place.file.clone(),
-        Entry::Reject(refusal) => refusal.diagnostics.iter().find_map(|d| d.file.clone()),
-    };
-    (file, line_of(entry))
-}
-
 fn duplicate(first: &Entry, second: &Entry) -> Diagnostic {
-    let words = |(file, line): (Option<Arc<str>>, Option<u32>)| {
-        let file = file.as_deref().unwrap_or("the same source").to_owned();
-        line.map_or(file.clone(), |line| format!("{file}:{line}"))
+    let words = |entry: &Entry| {
+        let file = place_of(entry).file.as_deref().unwrap_or("the same source");
+        line_of(entry).map_or(file.to_owned(), |line| format!("{file}:{line}"))
     };
-    let (file, line) = place_of(second);
     let finding = Finding::error(
         Code::DuplicateObject,
         format!(
             "{} stands in {} already; this one, in {}, is ignored",
             second.key(),
-            words(place_of(first)),
-            words((file.clone(), line)),
+            words(first),
+            words(second),
         ),
         "keep one of them, or rename one",
     );
-    Diagnostic {
-        file,
-        line,
-        severity: finding.severity,
-        code: finding.code,
-        object: Some(second.key().clone()),
-        field: "".into(),
-        message: finding.message.into(),
-        hint: finding.hint.into(),
-    }
+    Diagnostic::at(second.key(), place_of(second), "", finding)
 }
 
 fn everything(shown: &BTreeMap<ObjectKey, Entry>) -> Vec<Change> {

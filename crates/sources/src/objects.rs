@@ -83,10 +83,9 @@ impl Text {
                 let reasons = about(&object.key).collect();
                 self.refused.push(object.refuse(reasons));
             }
-            Parsed::Refused(mut refusal) => {
-                let own = refusal.diagnostics.iter().cloned();
-                refusal.diagnostics = about(&refusal.key).chain(own).collect();
-                self.refused.push(refusal);
+            Parsed::Refused(refusal) => {
+                let reasons = about(&refusal.key).collect();
+                self.refused.push(refusal.because(reasons));
             }
             Parsed::Ignored(diagnostic) => {
                 self.diagnostics.extend(diagnostic);

@@ -126,9 +126,9 @@ impl Store {
             (said.good.clone(), said.refusal.clone())
         });
         let before = self.snapshot.objects.get(key);
+        let closes = |refusal: &Arc<Refusal>| (refusal.scope.clone(), refusal.meta.clone());
         let same = before.map(|o| &**o) == good.as_deref()
-            && self.snapshot.refused.get(key).map(|r| &r.scope)
-                == refusal.as_ref().map(|r| &r.scope);
+            && self.snapshot.refused.get(key).map(closes) == refusal.as_ref().map(closes);
         set(&mut self.snapshot.objects, key, good);
         set(&mut self.snapshot.refused, key, refusal);
         if !same {
@@ -235,6 +235,7 @@ mod tests {
             key: key("a"),
             meta: Meta::default(),
             scope: None,
+            place: Arc::default(),
             diagnostics: Arc::new([]),
         };
         assert_eq!(
@@ -254,6 +255,7 @@ mod tests {
             key: key("a"),
             meta: Meta::default(),
             scope,
+            place: Arc::default(),
             diagnostics: Arc::new([]),
         };
         let reject = |scope| Change::Reject(Arc::new(refusal(scope)));

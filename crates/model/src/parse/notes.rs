@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::nearest;
+use super::refusal::reason_for_callers;
 use crate::{Code, Diagnostic, Finding, Namespace, ObjectKey, Place, Severity};
 
 /// The path of a field, such as `spec.http[0].timeout`, kept as a chain and written out only when it is reported.
@@ -103,7 +104,8 @@ pub(super) struct Notes<'a> {
     key: ObjectKey,
     place: &'a Place,
     diagnostics: Vec<Diagnostic>,
-    refused: bool,
+    /// The first reason why the object must not be applied: a field and what is wrong with it.
+    refused: Option<(String, String)>,
     muted: bool,
     unsaid: Vec<String>,
     unknown: Vec<String>,
@@ -116,7 +118,7 @@ impl<'a> Notes<'a> {
             key,
             place,
             diagnostics: Vec::new(),
-            refused: false,
+            refused: None,
             muted: false,
             unsaid: Vec::new(),
             unknown: Vec::new(),
@@ -130,19 +132,27 @@ impl<'a> Notes<'a> {
 
     /// Whether the object must not be applied, by what is known so far.
     pub(super) fn is_refused(&self) -> bool {
-        self.refused
+        self.refused.is_some()
+    }
+
+    /// Why the object must not be applied, by what is known so far, in words for those whose requests it concerns.
+    pub(super) fn reason(&self) -> Option<Arc<str>> {
+        let (field, message) = self.refused.as_ref()?;
+        Some(reason_for_callers(&self.key, field, message))
     }
 
     /// Whether the object must not be applied, and why; ordered by line, then field.
     pub(super) fn finish(mut self) -> (bool, Arc<[Diagnostic]>) {
         self.diagnostics.sort();
-        (self.refused, self.diagnostics.into())
+        (self.is_refused(), self.diagnostics.into())
     }
 
     /// Adds what decoding found.
     pub(super) fn take(&mut self, problems: Vec<Problem>) {
         for problem in problems {
-            self.refused |= problem.refuses;
+            if problem.refuses {
+                self.must_not_apply(&problem.field, &problem.finding.message);
+            }
             self.say(&problem.field, problem.finding);
         }
     }
@@ -186,8 +196,14 @@ impl<'a> Notes<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.refused = true;
+        let message = message.into();
+        self.must_not_apply(&at.to_string(), &message);
         self.error(at, message, hint);
+    }
+
+    fn must_not_apply(&mut self, field: &str, message: &str) {
+        self.refused
+            .get_or_insert_with(|| (field.to_owned(), message.to_owned()));
     }
 
     /// The field is wrong by itself, but the rest can be applied.
@@ -300,7 +316,7 @@ impl<'a> Notes<'a> {
 }
 
 /// Whether a path names a field or something inside of it.
-fn is_under(path: &str, field: &str) -> bool {
+pub(super) fn is_under(path: &str, field: &str) -> bool {
     path.strip_prefix(field)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::http_route;
 use super::notes::{At, Notes, SPEC, Written};
+use super::refusal::{RefusedScope, standing_for};
 use crate::{Code, HostPattern, HttpAction, HttpRoute, VirtualService};
 
 /// The name under which `gateways` means all sidecars.
 pub(super) const MESH: &str = "mesh";
 
-/// Reads `spec`.
+/// Reads `spec`, and what stands for it if it must not be applied.
 pub(super) fn read(
     wire: istio_api::VirtualServiceSpec,
     notes: &mut Notes<'_>,
-) -> Option<VirtualService> {
+) -> (VirtualService, Option<RefusedScope>) {
     let istio_api::VirtualServiceSpec {
         hosts,
         gateways,
@@ -35,6 +36,7 @@ pub(super) fn read(
     notes.not_yet(&SPEC.field("tls"), &tls);
     notes.not_yet(&SPEC.field("tcp"), &tcp);
     let at = SPEC.field("http");
+    let of_tcp_only = !http.is_written() && (tls.is_written() || tcp.is_written());
     let mut routes = Vec::with_capacity(http.len());
     for (index, route) in http.into_iter().enumerate() {
         routes.push(http_route::read(route, in_mesh, &at.item(index), notes));
@@ -43,12 +45,26 @@ pub(super) fn read(
     if !notes.is_refused() {
         unreachable(&routes, &at, notes);
     }
-    Some(VirtualService {
+    let service = VirtualService {
         hosts,
         in_mesh,
         export_to,
         http: routes.into(),
-    })
+    };
+    let says_http = !of_tcp_only || notes.has_error_under(&at);
+    let scope = notes
+        .reason()
+        .filter(|_| is_reach_known(notes))
+        .and_then(|reason| standing_for(&service, says_http, reason));
+    (service, scope)
+}
+
+/// Whether it can be said for which proxies the object is meant.
+fn is_reach_known(notes: &Notes<'_>) -> bool {
+    let fields = ["gateways", "exportTo"];
+    !fields
+        .iter()
+        .any(|field| notes.has_error_under(&SPEC.field(field)))
 }
 
 fn in_mesh(gateways: &[String], notes: &mut Notes<'_>) -> bool {
