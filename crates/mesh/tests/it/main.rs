@@ -17,6 +17,7 @@ mod inbound;
 mod names;
 mod peer_authentication;
 mod precedence;
+mod rejected;
 mod routing;
 mod rules;
 mod services;

@@ -60,6 +60,28 @@ fn a_key_twice_refuses_the_object_and_keeps_its_scope() {
 }
 
 #[test]
+fn a_key_twice_that_leaves_in_doubt_whom_it_concerns_closes_nothing() {
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\nspec:\n  action: DENY\n  selector: {matchLabels: {app: a}}\n";
+    let routes = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  http: [{route: [{destination: {host: b}}]}]\n";
+    let table = [
+        (policy, "  action: ALLOW\n", true),
+        (policy, "  selector: {matchLabels: {app: b}}\n", false),
+        (policy, "spec: {}\n", false),
+        (routes, "  http: []\n", true),
+        (routes, "  hosts: [b]\n", false),
+        (routes, "  exportTo: [a]\n  exportTo: [b]\n", false),
+        (routes, "spec: {}\n", false),
+        // Refused by what it says as well.
+        (routes, "  tcp: 5\n  hosts: [b]\n", false),
+        (routes, "  tcp: 5\n  tcp: 6\n", true),
+    ];
+    for (text, more, closes) in table {
+        let read = parse_text(&format!("{text}{more}"), None);
+        assert_eq!(read.refused[0].scope.is_some(), closes, "{text}{more}");
+    }
+}
+
+#[test]
 fn memory_says_everything_and_then_the_differences() {
     let mut memory = Memory::new(SourceId(3));
     memory.put("a", &account("a", "v1"));

@@ -362,3 +362,20 @@ fn routes_behind_one_that_takes_all_are_named() {
     let lines = &["error IST0106 spec.http[0].match[0].uri.regex"];
     check("VirtualService", spec, "refused", lines);
 }
+
+#[test]
+fn the_hosts_of_a_refused_one_are_kept_with_the_reason() {
+    let spec = json!({"hosts": ["a", "b.com", "*"], "exportTo": ["."], "http": [{"route": route(), "timeout": 5}]});
+    let parsed = read(&object("VirtualService", &spec));
+    let Some(RefusedScope::Hosts(service)) = scope(parsed) else {
+        panic!()
+    };
+    let hosts: Vec<String> = service.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["a.shop.svc.cluster.local", "b.com"]);
+    assert!(service.in_mesh);
+    let shown = |namespace: &str| service.export_to.shows_to(&namespace.parse().unwrap());
+    assert!(shown("shop") && !shown("web"));
+    let answers: Vec<&HttpAction> = service.http.iter().map(|route| &route.action).collect();
+    let reason = "VirtualService shop/a is rejected: spec.http[0].timeout: invalid type: integer `...`, expected a string";
+    assert_eq!(answers, [&HttpAction::Unavailable(reason.into())]);
+}
