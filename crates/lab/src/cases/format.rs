@@ -1,6 +1,6 @@
 //! How a case is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ pub struct Case {
     pub name: String,
     /// The world in which it is played.
     pub world: String,
+    /// The objects that are wrong on purpose: `VirtualService shop/reviews`.
+    pub rejected: BTreeSet<String>,
     /// Its calls.
     pub calls: Vec<Check>,
     /// Its objects of Istio's, and its MeshConfig.
@@ -47,6 +49,8 @@ struct CallsFile {
     #[serde(rename = "about")]
     _about: String,
     world: String,
+    #[serde(default)]
+    rejected: BTreeSet<String>,
     calls: Vec<Check>,
 }
 
@@ -159,8 +163,12 @@ impl Case {
         let text = fs::read_to_string(&file).map_err(|error| CaseError::Io(file.clone(), error))?;
         let wrong = |what: String| CaseError::Format(file.clone(), what);
         let value = read::yaml(&text).map_err(wrong)?;
-        let CallsFile { world, calls, .. } =
-            serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+        let CallsFile {
+            _about: _,
+            world,
+            rejected,
+            calls,
+        } = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
         if !calls
             .iter()
             .any(|call| calls.iter().any(|other| other.expect != call.expect))
@@ -178,6 +186,7 @@ impl Case {
                 .to_string_lossy()
                 .into_owned(),
             world,
+            rejected,
             calls,
             istio,
             others,

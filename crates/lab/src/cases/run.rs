@@ -1,10 +1,12 @@
 //! Plays cases in a running mesh, one after the other.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use model::Severity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -138,12 +140,7 @@ impl Stage {
 
     async fn play(&mut self, case: &Case) -> Result<Vec<String>, RunError> {
         let mut problems = Vec::from_iter(self.show(&[&case.others, &case.istio]).await?);
-        let broken = self
-            .reading
-            .diagnostics
-            .iter()
-            .filter(|d| d.severity == model::Severity::Error);
-        problems.extend(broken.map(ToString::to_string));
+        problems.extend(self.unlike(&case.rejected));
         problems.extend(self.passes(case).await?);
         problems.extend(self.show(&[&case.others]).await?);
         if problems.is_empty() && !self.fails(case).await? {
@@ -151,6 +148,22 @@ impl Stage {
         }
         problems.extend(self.show(&[]).await?);
         Ok(problems)
+    }
+
+    /// The errors of objects that should be good, and the objects that should be rejected and have no error.
+    fn unlike(&self, rejected: &BTreeSet<String>) -> Vec<String> {
+        let mut good = rejected.clone();
+        let mut problems = Vec::new();
+        let said = self.reading.diagnostics.iter();
+        for error in said.filter(|d| d.severity == Severity::Error) {
+            let object = error.object.as_ref().map(ToString::to_string);
+            match object.filter(|object| rejected.contains(object)) {
+                Some(object) => drop(good.remove(&object)),
+                None => problems.push(error.to_string()),
+            }
+        }
+        problems.extend(good.iter().map(|object| format!("{object} is not rejected")));
+        problems
     }
 
     /// What is not as the case says, at last.

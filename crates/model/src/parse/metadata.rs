@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::decode::{Decoded, Unknown, decode};
 use super::nearest::Known;
-use super::notes::{At, Notes};
+use super::notes::{At, Notes, Problem};
 use crate::{Code, Finding, Kind, Meta, Name, Namespace, ObjectKey, Place};
 
 /// Fields of Kubernetes' own that concern no mesh.
@@ -55,6 +55,11 @@ pub(super) fn read(
         let finding = wrong.map_or(finding, |problem| problem.finding.clone());
         (field, finding)
     })?;
+    // With a namespace that cannot be read it is nobody's, and nothing may close in a namespace that it does not name.
+    let at = METADATA.field("namespace").to_string();
+    if let Some(Problem { field, finding, .. }) = problems.iter().find(|p| p.field == at) {
+        return Err((field.clone(), finding.clone()));
+    }
     let mut notes = Notes::new(key.clone(), place);
     notes.take(problems);
     let created = creation_timestamp.and_then(|text| created(&text, &mut notes));

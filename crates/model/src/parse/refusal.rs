@@ -140,8 +140,8 @@ pub(super) fn standing_for(
     reason: Arc<str>,
 ) -> Option<RefusedScope> {
     // No sidecar's VirtualService may claim all hosts.
-    let hosts = service.hosts.iter();
-    let hosts: Arc<[HostPattern]> = hosts.filter(|h| **h != HostPattern::Any).cloned().collect();
+    let may_claim = |host: &&HostPattern| !service.in_mesh || **host != HostPattern::Any;
+    let hosts: Arc<[HostPattern]> = service.hosts.iter().filter(may_claim).cloned().collect();
     let answer = says_http.then_some(HttpRoute {
         name: None,
         matches: Arc::new([]),

@@ -24,6 +24,12 @@ fn an_object_needs_a_key() {
     check_object(&name(json!({"name": 5})), "unreadable", at_name);
     check_object(&name(json!({"name": "A"})), "unreadable", at_name);
     check_object(&name(json!("a")), "unreadable", at_name);
+    // It would else be one of the namespace `default`.
+    check_object(
+        &name(json!({"name": "a", "namespace": 5})),
+        "unreadable",
+        &["error IST0106 metadata.namespace"],
+    );
     let parsed = check_object(&name(json!({"name": "a"})), "applied", &[]);
     let Parsed::Object(object) = parsed else {
         panic!()
