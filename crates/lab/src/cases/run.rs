@@ -162,7 +162,10 @@ impl Stage {
                 None => problems.push(error.to_string()),
             }
         }
-        problems.extend(good.iter().map(|object| format!("{object} is not rejected")));
+        problems.extend(
+            good.iter()
+                .map(|object| format!("{object} is not rejected")),
+        );
         problems
     }
 

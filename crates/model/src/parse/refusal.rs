@@ -175,14 +175,17 @@ pub(super) fn reason_for_callers(key: &ObjectKey, field: &str, message: &str) ->
     }
 }
 
-/// A message with `...` for each value in it: text stands in double quotes, numbers that serde shows in backticks.
+/// What serde writes before a value in backticks.
+const BEFORE_VALUES: [&str; 3] = ["integer `", "floating point `", "unknown variant `"];
+
+/// A message with `...` for each value in it: text stands in double quotes, what serde shows of others in backticks.
 fn without_values(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     let mut rest = message.chars();
     while let Some(c) = rest.next() {
         text.push(c);
-        let shows_number = text.ends_with("integer `") || text.ends_with("floating point `");
-        if c != '"' && !shows_number {
+        let begins_value = BEFORE_VALUES.iter().any(|before| text.ends_with(before));
+        if c != '"' && !begins_value {
             continue;
         }
         text.push_str("...");
@@ -213,6 +216,10 @@ mod tests {
             (
                 "invalid type: integer `4711`, expected a string",
                 "invalid type: integer `...`, expected a string",
+            ),
+            (
+                "unknown variant `4711`, expected one of `A`, `B`",
+                "unknown variant `...`, expected one of `A`, `B`",
             ),
             ("`route` is required", "`route` is required"),
             (r#"cut "short"#, r#"cut "..."#),
