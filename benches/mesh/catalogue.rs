@@ -93,6 +93,11 @@ impl Catalogue {
             .is_some_and(|facts| facts.hash.is_multiple_of(run))
     }
 
+    /// The number of the next resource that never came before.
+    pub fn next(&self) -> Entry {
+        Entry(u32::try_from(self.entries.len()).unwrap_or(u32::MAX))
+    }
+
     /// What is known of an entry.
     pub fn facts(&self, entry: Entry) -> Option<&Facts> {
         self.entries.get(usize::try_from(entry.0).ok()?)

@@ -1,5 +1,5 @@
-//! The floor: a server that replays what `lateend` sent to each sidecar, byte for byte, and does nothing else. No
-//! configuration, no session, no encoding, no sleep: what it costs is HTTP/2 and the kernel.
+//! The floor: the transport of `xds`, replaying what `lateend` sent to each sidecar, byte for byte. No configuration, no
+//! session, no encoding, no sleep: what it costs is tonic's HTTP/2, with the settings of `lateend`, and the kernel.
 //!
 //! A message goes out when its phase has begun and the sidecar has subscribed as often as it had when `lateend` sent it.
 //! Acknowledgements are read and not waited for. Phases begin by a line on stdin.
@@ -11,16 +11,16 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::server::conn::http2::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tower::service_fn;
 
 use crate::Result;
 use crate::grpc::{PREFIX, SIDECAR, split};
@@ -28,6 +28,10 @@ use crate::recording::Recording;
 
 /// Connections that may wait to be accepted: all sidecars come at once.
 const BACKLOG: u32 = 4096;
+/// What `lateend` tells tonic.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// As much of a request as tells a subscription from an acknowledgement.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -60,7 +64,7 @@ impl Floor {
         }
     }
 
-    fn open(self: &Arc<Self>, request: http::Request<Incoming>) -> Replay {
+    fn open(self: &Arc<Self>, request: http::Request<tonic::body::Body>) -> Replay {
         let header = request.headers().get(SIDECAR).map(|value| value.as_bytes());
         let number = header.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let sidecar = number.unwrap_or_default();
@@ -87,7 +91,7 @@ impl Floor {
 struct Replay {
     floor: Arc<Floor>,
     sidecar: usize,
-    requests: Incoming,
+    requests: tonic::body::Body,
     unread: BytesMut,
     subscriptions: u32,
     phases: mpsc::UnboundedReceiver<usize>,
@@ -149,18 +153,16 @@ impl Body for Replay {
 }
 
 async fn accept(listener: TcpListener, floor: Arc<Floor>) -> Result<()> {
-    loop {
-        let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
-        let floor = Arc::clone(&floor);
-        let answer = service_fn(move |request| {
-            let response = http::Response::builder().header("content-type", "application/grpc");
-            std::future::ready(response.body(floor.open(request)))
-        });
-        let connection = Builder::new(TokioExecutor::new());
-        let connection = connection.serve_connection(TokioIo::new(socket), answer);
-        tokio::spawn(async move { drop(connection.await) }); // sidecars come and go
-    }
+    let answer = service_fn(move |request| {
+        let response = http::Response::builder().header("content-type", "application/grpc");
+        std::future::ready(response.body(floor.open(request)))
+    });
+    let sockets = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE));
+    Ok(server.serve_with_incoming(answer, sockets).await?)
 }
 
 /// Serves a recording until stdin ends. The address is the first line on stdout; each phase that
@@ -174,7 +176,7 @@ pub fn serve(recording: &Path) -> Result<()> {
     });
     let floor = Arc::new(Floor { recording, now });
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()?;
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;

@@ -12,7 +12,7 @@ use xds::Kind;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Result;
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Name};
 use crate::grpc::PREFIX;
 use crate::recording::{Phase, Recording, Script, Step};
 
@@ -67,6 +67,8 @@ pub struct Totals {
 #[derive(Clone, Debug, Default)]
 struct Column {
     last: Option<Instant>,
+    /// Whether it received what the phase is about.
+    has_subject: bool,
     arrived: bool,
     script: Script,
 }
@@ -88,6 +90,8 @@ struct Inner {
     began: Instant,
     /// How many sidecars must still receive what the phase is about.
     expected: usize,
+    /// What the phase is about, if it is about one resource: its name, and the least number of a new version of it.
+    subject: Option<(Name, Entry)>,
     seen: HashSet<Entry>,
     totals: Totals,
 }
@@ -102,6 +106,7 @@ impl Ledger {
             columns: vec![Column::default(); sidecars],
             began: Instant::now(),
             expected: 0,
+            subject: None,
             seen: HashSet::new(),
             totals: Totals::default(),
         };
@@ -115,9 +120,12 @@ impl Ledger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a phase in which this many sidecars are to receive something.
-    pub fn begin(&self, expected: usize) {
+    /// Begins a phase in which this many sidecars are to receive something: this resource as nobody had it before.
+    pub fn begin(&self, expected: usize, subject: Option<(Kind, String)>) {
         let mut inner = self.lock();
+        let catalogue = &mut inner.catalogue;
+        let subject = subject.map(|(kind, name)| (catalogue.name(kind, &name), catalogue.next()));
+        inner.subject = subject;
         inner.columns.fill(Column::default());
         inner.seen.clear();
         inner.totals = Totals::default();
@@ -205,8 +213,10 @@ impl Ledger {
         inner.totals.distinct += u64::try_from(frame.len() - length)?;
         inner.totals.messages += 1;
         let chunks = inner.record(frame, ends);
+        let has_subject = resources.iter().any(|entry| inner.is_subject(*entry));
         let column = inner.columns.get_mut(sidecar).ok_or("no such sidecar")?;
         column.last = Some(now);
+        column.has_subject |= has_subject;
         if let Some(chunks) = chunks {
             column.script.steps.push(Step {
                 after: subscriptions,
@@ -224,10 +234,11 @@ impl Ledger {
     /// A sidecar has all that it waits for.
     pub fn arrive(&self, sidecar: usize) {
         let mut inner = self.lock();
+        let any = inner.subject.is_none();
         let Some(column) = inner.columns.get_mut(sidecar) else {
             return;
         };
-        if !std::mem::replace(&mut column.arrived, true) {
+        if (any || column.has_subject) && !std::mem::replace(&mut column.arrived, true) {
             inner.expected = inner.expected.saturating_sub(1);
             if inner.expected == 0 {
                 self.arrival.notify_one();
@@ -242,6 +253,14 @@ impl Ledger {
 }
 
 impl Inner {
+    /// Whether this is a new version of what the phase is about.
+    fn is_subject(&self, entry: Entry) -> bool {
+        self.subject.is_some_and(|(name, least)| {
+            let facts = self.catalogue.facts(entry);
+            entry >= least && facts.is_some_and(|facts| facts.name == name)
+        })
+    }
+
     /// The chunks of a frame that is cut at these places.
     fn record(&mut self, frame: &Bytes, ends: Vec<usize>) -> Option<Vec<u32>> {
         let recording = self.recording.as_mut()?;

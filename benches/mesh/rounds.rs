@@ -127,14 +127,15 @@ pub async fn run(arguments: &Arguments, cores: &Cores) -> Result<Vec<Round>> {
     Ok(rounds)
 }
 
-/// The floor is one only if it sent the same.
+/// The floor is one only if it sent the same to as many.
 fn same_bytes(lateend: &Run, floor: &Run) -> Result<()> {
     for (row, sent) in &lateend.rows {
-        let replayed = floor.rows.get(row).map(|figures| figures.bytes);
-        if replayed != Some(sent.bytes) {
+        let amount = |figures: &Figures| (figures.bytes, figures.messages, figures.receivers);
+        let replayed = floor.rows.get(row).map(amount);
+        if replayed != Some(amount(sent)) {
             return Err(format!(
-                "{row:?}: lateend sent {} bytes and the floor {replayed:?}",
-                sent.bytes
+                "{row:?}: lateend sent (bytes, messages, receivers) {:?} and the floor {replayed:?}",
+                amount(sent)
             )
             .into());
         }
@@ -201,7 +202,7 @@ impl<'a> Bench<'a> {
     async fn connect(&mut self) -> Result<Figures> {
         let new = |number| Sidecar::new(number, self.world.node(number), Arc::clone(&self.ledger));
         let sidecars: Vec<Sidecar> = (0..self.arguments.sidecars).map(new).collect();
-        let before = self.begin(sidecars.len())?;
+        let before = self.begin(sidecars.len(), None)?;
         self.spawn(sidecars);
         let mut delays = Vec::new();
         let figures = self.measured(before, &mut delays).await?;
@@ -216,6 +217,7 @@ impl<'a> Bench<'a> {
         let mut sidecars = Vec::new();
         while let Some(sidecar) = self.sidecars.join_next().await {
             let mut sidecar = sidecar??;
+            sidecar.check(self.arguments.services)?;
             sidecar.resume()?;
             sidecars.push(sidecar);
         }
@@ -224,7 +226,7 @@ impl<'a> Bench<'a> {
         if !self.real {
             self.server.advance().await?;
         }
-        let before = self.begin(sidecars.len())?;
+        let before = self.begin(sidecars.len(), None)?;
         self.spawn(sidecars);
         let mut delays = Vec::new();
         let figures = self.measured(before, &mut delays).await?;
@@ -239,7 +241,7 @@ impl<'a> Bench<'a> {
         let mut delays = Vec::new();
         for _ in 0..self.arguments.edits {
             let (written, place) = self.world.edit(edit, self.beside)?;
-            let before = self.begin(self.world.concerned(edit))?;
+            let before = self.begin(self.world.concerned(edit), Some(World::seen_in(edit)))?;
             if self.real {
                 fs::rename(&written, &place)?;
             } else {
@@ -272,10 +274,10 @@ impl<'a> Bench<'a> {
     }
 
     /// Begins to measure; answers what the server has used until now.
-    fn begin(&self, expected: usize) -> Result<Duration> {
+    fn begin(&self, expected: usize, subject: Option<(xds::Kind, String)>) -> Result<Duration> {
         self.server.forget_peak();
         let before = self.server.cpu()?;
-        self.ledger.begin(expected);
+        self.ledger.begin(expected, subject);
         Ok(before)
     }
 

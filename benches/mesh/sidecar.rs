@@ -114,7 +114,9 @@ impl Sidecar {
             self.awaited
                 .remove(&catalogue.name(received.kind, WILDCARD));
             for name in &received.removed {
-                missing.push(catalogue.name(received.kind, name));
+                let name = catalogue.name(received.kind, name);
+                self.held.remove(&name);
+                missing.push(name);
             }
             for entry in &received.resources {
                 let Some(facts) = catalogue.facts(*entry) else {
@@ -202,6 +204,28 @@ impl Sidecar {
             resource_names_subscribe: names,
             ..DeltaDiscoveryRequest::default()
         }))
+    }
+
+    /// Whether it holds every service, and everything that what it holds refers to.
+    pub fn check(&self, services: usize) -> Result<()> {
+        self.ledger.catalogue(|catalogue| {
+            let mut clusters = 0;
+            for (name, entry) in &self.held {
+                let kind = catalogue.spelled(*name).map(|(kind, _)| *kind);
+                clusters += usize::from(kind == Some(Kind::Cluster));
+                let facts = catalogue.facts(*entry);
+                let mut wanted = facts.iter().flat_map(|facts| &facts.refers_to);
+                if let Some(missing) = wanted.find(|name| !self.held.contains_key(name)) {
+                    let missing = catalogue.spelled(*missing);
+                    return Err(format!("sidecar {} was not sent {missing:?}", self.number).into());
+                }
+            }
+            if clusters < services {
+                let number = self.number;
+                return Err(format!("sidecar {number} was sent only {clusters} clusters").into());
+            }
+            Ok(())
+        })
     }
 
     /// Makes ready to connect again as one that has everything: Envoy names all that it holds, kind by kind.

@@ -88,6 +88,20 @@ impl World {
         }
     }
 
+    /// The resource in which a sidecar sees an edit.
+    pub fn seen_in(edit: Edit) -> (xds::Kind, String) {
+        let cluster = |service| {
+            let (name, namespace) = (service_name(service), namespace(service));
+            format!("outbound|80||{name}.{namespace}.svc.cluster.local")
+        };
+        match edit {
+            Edit::Endpoint => (xds::Kind::Endpoint, cluster(GROWING)),
+            Edit::Route => (xds::Kind::Route, "80".to_owned()),
+            Edit::DestinationRule => (xds::Kind::Cluster, cluster(ROUTED)),
+            Edit::Policy => (xds::Kind::Listener, "virtualInbound".to_owned()),
+        }
+    }
+
     /// Writes an edited file beside the folder. To rename the first path to the second is the edit.
     pub fn edit(&mut self, edit: Edit, beside: &Path) -> Result<(PathBuf, PathBuf)> {
         let (count, service) = match edit {
