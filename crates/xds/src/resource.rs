@@ -116,9 +116,23 @@ impl<T> PerKind<T> {
 pub struct Version(pub u128);
 
 impl Version {
+    /// The length of a version as text.
+    pub(crate) const LENGTH: usize = 32;
+
     /// Whether a text is this version, as Envoy repeats it.
     pub(crate) fn is_written(self, text: &str) -> bool {
-        text.len() == 32 && u128::from_str_radix(text, 16) == Ok(self.0)
+        text.as_bytes() == self.hex()
+    }
+
+    /// The version as text: 32 hexadecimal digits.
+    pub(crate) fn hex(self) -> [u8; Self::LENGTH] {
+        let mut text = [0; Self::LENGTH];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            for (place, digit) in pair.iter_mut().zip([byte >> 4, byte & 0xF]) {
+                *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+            }
+        }
+        text
     }
 }
 

@@ -3,6 +3,7 @@
 //! A thousand proxies that subscribe to what their view offers need not each keep a list of it: once a list is close to
 //! the names of the view's outbound half, only its difference from them is kept.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -42,20 +43,18 @@ impl Names {
 
     /// Subscribes to a name; false if it was listed before.
     pub fn insert(&mut self, name: &Arc<str>, half: &Resources) -> bool {
-        let new = !self.lists(name, half);
-        if new {
-            self.toggle(name);
+        if self.relative && half.contains_key(name) {
+            return self.names.remove(name);
         }
-        new
+        self.names.insert(Arc::clone(name))
     }
 
     /// Forgets a name; false if it was not listed.
     pub fn remove(&mut self, name: &Arc<str>, half: &Resources) -> bool {
-        let known = self.lists(name, half);
-        if known {
-            self.toggle(name);
+        if self.relative && half.contains_key(name) {
+            return self.names.insert(Arc::clone(name));
         }
-        known
+        self.names.remove(name)
     }
 
     /// Tells that the half is another one now, which does not change the subscription.
@@ -87,17 +86,7 @@ impl Names {
         {
             return;
         }
-        let mut difference: BTreeSet<_> = self
-            .names
-            .iter()
-            .filter(|name| !half.contains_key(*name))
-            .cloned()
-            .collect();
-        difference.extend(
-            half.keys()
-                .filter(|name| !self.names.contains(*name))
-                .cloned(),
-        );
+        let difference = difference(self.names.iter(), half.keys());
         if difference.len() < listed / 2 {
             self.names = difference;
             self.relative = true;
@@ -114,6 +103,28 @@ impl Names {
             .iter()
             .filter(|name| !self.relative || !half.contains_key(*name));
         implied.chain(kept)
+    }
+}
+
+/// What is in one of two ordered lists and not in the other.
+fn difference<'a>(
+    ours: impl Iterator<Item = &'a Arc<str>>,
+    theirs: impl Iterator<Item = &'a Arc<str>>,
+) -> BTreeSet<Arc<str>> {
+    let (mut ours, mut theirs) = (ours.peekable(), theirs.peekable());
+    let mut difference = Vec::new();
+    loop {
+        let order = match (ours.peek(), theirs.peek()) {
+            (Some(our), Some(their)) => our.cmp(their),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return difference.into_iter().collect(),
+        };
+        match order {
+            Ordering::Less => difference.extend(ours.next().cloned()),
+            Ordering::Greater => difference.extend(theirs.next().cloned()),
+            Ordering::Equal => drop((ours.next(), theirs.next())),
+        }
     }
 }
 

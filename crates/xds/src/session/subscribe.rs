@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::channel::{Held, Pending};
 use super::{Mode, Session};
-use crate::Kind;
+use crate::{Kind, Resource};
 
 /// A stream that subscribes to more names than this that do not exist has them answered but not remembered.
 const MAX_NAMES: usize = 65_536;
@@ -111,19 +111,6 @@ impl Session {
         }
     }
 
-    /// What Envoy has of a name, by what it says it has.
-    fn claimed(&self, kind: Kind, name: &str, initial: &BTreeMap<String, String>) -> Held {
-        let Some(version) = initial.get(name) else {
-            return Held::Nothing;
-        };
-        match self.view.get(kind, name) {
-            Some(resource) if resource.version().is_written(version) => {
-                Held::Is(Arc::clone(resource))
-            }
-            _ => Held::Unknown,
-        }
-    }
-
     /// Subscribes to names, each of which is owed an answer unless Envoy has it already. Returns how many are new.
     fn add_names<'a>(
         &mut self,
@@ -133,8 +120,8 @@ impl Session {
     ) -> usize {
         let (mut changed, mode) = (0, self.mode);
         for name in names {
-            let claimed = self.claimed(kind, name, initial);
             let target = self.view.get(kind, name);
+            let claimed = claimed(name, target, initial);
             let shared =
                 target.map_or_else(|| Arc::from(name), |resource| Arc::clone(resource.name()));
             let half = self.view.outbound.resources(kind);
@@ -169,16 +156,21 @@ impl Session {
     fn add_everything(&mut self, kind: Kind, initial: &BTreeMap<String, String>) {
         let view = self.view.clone();
         let half = view.outbound.resources(kind);
+        let channel = self.channels.get_mut(kind);
+        let mut pending = Vec::new();
+        let mut named = 0;
         for resource in view.resources(kind) {
-            let held = self.claimed(kind, resource.name(), initial);
-            let channel = self.channels.get_mut(kind);
+            let held = claimed(resource.name(), Some(resource), initial);
+            named += usize::from(held != Held::Nothing);
             if held != Held::of(Some(resource)) && !channel.names.lists(resource.name(), half) {
-                let pending = Pending { held, owed: false };
-                channel
-                    .pending
-                    .entry(Arc::clone(resource.name()))
-                    .or_insert(pending);
+                pending.push((Arc::clone(resource.name()), Pending { held, owed: false }));
             }
+        }
+        // what was pending before stays as it was
+        pending.extend(std::mem::take(&mut channel.pending));
+        channel.pending = pending.into_iter().collect();
+        if named == initial.len() {
+            return;
         }
         for name in initial.keys().filter(|name| view.get(kind, name).is_none()) {
             let gone = Pending {
@@ -205,6 +197,17 @@ impl Session {
                 self.stage.forget(name);
             }
         }
+    }
+}
+
+/// What Envoy has of a name, by what it says it has.
+fn claimed(name: &str, target: Option<&Arc<Resource>>, initial: &BTreeMap<String, String>) -> Held {
+    let Some(version) = initial.get(name) else {
+        return Held::Nothing;
+    };
+    match target {
+        Some(resource) if resource.version().is_written(version) => Held::Is(Arc::clone(resource)),
+        _ => Held::Unknown,
     }
 }
 

@@ -1,19 +1,21 @@
 //! A response as gRPC frames, byte for byte what prost would write, without copying what is large.
 //!
-//! The message's length is computed first. Then it is written piece by piece as the connection takes it: heads and small
-//! bodies into a buffer, large bodies by reference.
+//! The message's length is computed first, once. Then it is written piece by piece as the connection takes it: heads and
+//! small bodies into a buffer, large bodies by reference.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use crate::{Mode, Resource, Response};
+use crate::{Mode, Resource, Response, Version};
 
 /// A body of at least this many bytes is passed on by reference; a smaller one costs less to copy than to frame.
 const BY_REFERENCE: usize = 4096;
 /// The buffer is passed on when it has this many bytes: what HTTP/2 sends in one frame.
 const CHUNK: usize = 16 * 1024;
+/// The buffer has room for this much: it is passed on only after the entry that fills it.
+const ROOM: usize = CHUNK + BY_REFERENCE + 1024;
 
 /// The length of gRPC's prefix: a flag and the message's length.
 const PREFIX: usize = 5;
@@ -34,6 +36,10 @@ pub(super) struct Encoder {
     mode: Mode,
     response: Response,
     identifier: Arc<str>,
+    /// The length of the message in bytes.
+    length: usize,
+    /// How much is still to be passed on through the buffer.
+    left: usize,
     /// How many resources are written.
     written: usize,
     finished: bool,
@@ -49,24 +55,34 @@ impl Encoder {
             mode,
             response,
             identifier,
+            length: 0,
+            left: 0,
             written: 0,
             finished: false,
             buffer: BytesMut::new(),
             large: None,
         };
-        let length = encoder.encoded_len();
-        encoder.buffer.reserve(CHUNK.min(length + PREFIX));
+        let length = encoder.message_len();
+        let large = encoder.response.resources.iter();
+        let large = large.map(|resource| resource.encoded_len());
+        let large: usize = large.filter(|body| *body >= BY_REFERENCE).sum();
+        (encoder.length, encoder.left) = (length, PREFIX + length - large);
+        encoder.buffer.reserve(ROOM.min(encoder.left));
         encoder.buffer.put_u8(0);
         encoder
             .buffer
             .put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        let version = encoder.response.version.to_string();
-        put_string(field::VERSION, &version, &mut encoder.buffer);
+        let version = encoder.response.version;
+        put_version(field::VERSION, version, &mut encoder.buffer);
         encoder
     }
 
     /// The length of the message in bytes.
     pub fn encoded_len(&self) -> usize {
+        self.length
+    }
+
+    fn message_len(&self) -> usize {
         let response = &self.response;
         let resources: usize = response
             .resources
@@ -78,7 +94,7 @@ impl Encoder {
             .iter()
             .map(|name| element_len(field::REMOVED, name))
             .sum();
-        string_len(field::VERSION, &response.version.to_string())
+        version_len(field::VERSION)
             + resources
             + string_len(field::TYPE_URL, &response.type_url)
             + string_len(field::NONCE, &response.nonce)
@@ -92,6 +108,8 @@ impl Encoder {
             self.finish_entry();
             return Some(large);
         }
+        // What was passed on took its memory with it; to grow again from nothing would copy everything several times.
+        self.buffer.reserve(ROOM.min(self.left));
         while self.buffer.len() < CHUNK && !self.finished {
             match self.response.resources.get(self.written).map(Arc::clone) {
                 Some(resource) => self.put_entry(&resource),
@@ -102,6 +120,7 @@ impl Encoder {
             }
         }
         let chunk = self.buffer.split().freeze();
+        self.left = self.left.saturating_sub(chunk.len());
         (!chunk.is_empty()).then_some(chunk)
     }
 
@@ -110,11 +129,7 @@ impl Encoder {
         let any = self.any_len(resource);
         match self.mode {
             Mode::Sotw => any,
-            Mode::Delta => {
-                string_len(1, &resource.version().to_string())
-                    + block_len(2, any)
-                    + string_len(3, resource.name())
-            }
+            Mode::Delta => version_len(1) + block_len(2, any) + string_len(3, resource.name()),
         }
     }
 
@@ -130,7 +145,7 @@ impl Encoder {
         let (entry, any) = (self.entry_len(resource), self.any_len(resource));
         put_head(field::RESOURCE, entry, &mut self.buffer);
         if self.mode == Mode::Delta {
-            put_string(1, &resource.version().to_string(), &mut self.buffer);
+            put_version(1, resource.version(), &mut self.buffer);
             put_head(2, any, &mut self.buffer);
         }
         put_string(1, &self.response.type_url, &mut self.buffer);
@@ -206,6 +221,15 @@ fn string_len(tag: u32, text: &str) -> usize {
     } else {
         block_len(tag, text.len())
     }
+}
+
+fn version_len(tag: u32) -> usize {
+    block_len(tag, Version::LENGTH)
+}
+
+fn put_version(tag: u32, version: Version, buffer: &mut BytesMut) {
+    put_head(tag, Version::LENGTH, buffer);
+    buffer.put_slice(&version.hex());
 }
 
 fn put_head(tag: u32, length: usize, buffer: &mut BytesMut) {
