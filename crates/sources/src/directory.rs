@@ -1,13 +1,16 @@
 //! Objects from a folder: every `*.yaml`, `*.yml` and `*.json` in it and below, ordered by path.
 //!
 //! Symbolic links are followed, each folder is read once. Names that begin with a dot are left out; so a Kubernetes
-//! ConfigMap volume (`..data`) is read through its links only.
+//! ConfigMap volume (`..data`) is read through its links only. A file of which the file system says that it did not change
+//! is not opened again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model::{Code, Diagnostic, Finding, Place};
 use store::{ChangeSet, SourceId};
@@ -17,12 +20,16 @@ use crate::files::{Content, Files};
 /// The largest file that is read, in bytes.
 pub(crate) const MAX_FILE: u64 = 64 << 20;
 
+/// A file that changed so shortly before it was read may change once more without being given another time.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// A folder of YAML.
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
     files: Files,
     last: BTreeSet<Arc<str>>,
+    stamps: BTreeMap<Arc<str>, Stamp>,
     unreadable: Vec<Diagnostic>,
 }
 
@@ -38,6 +45,7 @@ impl Directory {
             root,
             files: Files::new(source),
             last: BTreeSet::new(),
+            stamps: BTreeMap::new(),
             unreadable: Vec::new(),
         })
     }
@@ -51,12 +59,18 @@ impl Directory {
     /// Reads the folder and says what changed: everything at first, then the differences, if there are any. A folder
     /// that is not there (it is being replaced, say) changes nothing.
     pub fn read(&mut self) -> Vec<ChangeSet> {
-        let mut walk = Walk::default();
+        self.read_at(SystemTime::now())
+    }
+
+    pub(crate) fn read_at(&mut self, now: SystemTime) -> Vec<ChangeSet> {
+        let mut walk = Walk::new(now, std::mem::take(&mut self.stamps));
         walk.folder(&self.root, "");
         self.unreadable = walk.problems.iter().map(problem).collect();
         if walk.problems.iter().any(|(folder, _)| folder.is_empty()) {
+            self.stamps = walk.known;
             return Vec::new();
         }
+        self.stamps = walk.stamps;
         let mut now = walk.files;
         // What stood in a folder that cannot be listed now is still there for all we know.
         for name in &self.last {
@@ -93,14 +107,29 @@ fn problem((folder, why): &(String, String)) -> Diagnostic {
 }
 
 /// A walk through a folder. Names are relative to it, with `/`.
-#[derive(Default)]
 struct Walk {
+    began: SystemTime,
+    /// The files of which the content is known.
+    known: BTreeMap<Arc<str>, Stamp>,
+    /// The same for next time.
+    stamps: BTreeMap<Arc<str>, Stamp>,
     seen: BTreeSet<PathBuf>,
     files: BTreeMap<Arc<str>, Content>,
     problems: Vec<(String, String)>,
 }
 
 impl Walk {
+    fn new(began: SystemTime, known: BTreeMap<Arc<str>, Stamp>) -> Self {
+        Self {
+            began,
+            known,
+            stamps: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            files: BTreeMap::new(),
+            problems: Vec::new(),
+        }
+    }
+
     fn folder(&mut self, root: &Path, name: &str) {
         let mut open = vec![(root.to_owned(), name.to_owned())];
         while let Some((path, name)) = open.pop() {
@@ -134,13 +163,31 @@ impl Walk {
         Ok(entries)
     }
 
+    fn file(&mut self, path: &Path, name: Arc<str>, meta: &fs::Metadata) {
+        let stamp = Stamp::of(meta);
+        let content = if self.known.get(&name) == Some(&stamp) {
+            Content::Unchanged
+        } else if let Some(content) = content(path, meta.len()) {
+            content
+        } else {
+            return;
+        };
+        let is_known = match content {
+            Content::Unchanged => true,
+            Content::Text(_) => stamp.is_settled(self.began),
+            Content::Unreadable(_) => false,
+        };
+        if is_known {
+            self.stamps.insert(Arc::clone(&name), stamp);
+        }
+        self.files.insert(name, content);
+    }
+
     fn entry(&mut self, path: PathBuf, name: String, open: &mut Vec<(PathBuf, String)>) {
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => open.push((path, name)),
             Ok(meta) if meta.is_file() && is_config(&path) => {
-                if let Some(content) = content(&path, meta.len()) {
-                    self.files.insert(name.into(), content);
-                }
+                self.file(&path, name.into(), &meta);
             }
             // A pipe or a socket is no config, and reading it might never end.
             Ok(_) => {}
@@ -151,6 +198,36 @@ impl Walk {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// What the file system says of a file, before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// When the file or what is said of it was changed last: unlike the time of modification nobody can set it.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            length: meta.len(),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    fn is_settled(self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = u64::try_from(seconds)
+            .ok()
+            .zip(u32::try_from(nanoseconds).ok());
+        let changed = changed.map(|(seconds, rest)| UNIX_EPOCH + Duration::new(seconds, rest));
+        changed.is_some_and(|changed| now.duration_since(changed).is_ok_and(|age| age >= SETTLED))
     }
 }
 

@@ -15,6 +15,8 @@ use crate::objects::parse_text;
 pub(crate) enum Content {
     /// This text.
     Text(String),
+    /// What it held before.
+    Unchanged,
     /// It cannot be read now; why. Its objects stay.
     Unreadable(String),
 }
@@ -118,6 +120,7 @@ fn read(name: &Arc<str>, content: Content, before: Option<File>) -> File {
             return unreadable(name, "it is empty", before);
         }
         Content::Text(text) => text,
+        Content::Unchanged => return before,
         Content::Unreadable(why) => return unreadable(name, &why, before),
     };
     let mut hasher = DefaultHasher::new();

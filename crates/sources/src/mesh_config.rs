@@ -52,6 +52,7 @@ impl MeshConfigFile {
         let length = fs::metadata(&self.path).map(|meta| meta.len());
         let text = match length.map(|length| content(&self.path, length)) {
             Ok(Some(Content::Text(text))) => text,
+            Ok(Some(Content::Unchanged)) => return Vec::new(),
             Ok(Some(Content::Unreadable(why))) => return self.unreadable(&why),
             Ok(None) => return self.unreadable("it is gone"),
             Err(error) => return self.unreadable(&error.to_string()),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use store::SourceId;
 use tempfile::TempDir;
@@ -84,6 +85,28 @@ fn files_are_read_at_any_depth_and_only_differences_are_said() {
     fs::rename(world.path().join("z.yaml"), world.path().join("y.yaml")).unwrap();
     assert_eq!(world.read(), ["+a"], "its place has changed");
     assert_eq!(accounts(&world.store), ["a:v2", "c:"]);
+}
+
+#[test]
+fn changes_of_files_that_are_known_are_seen() {
+    let mut world = World::new(&[
+        ("a.yaml", &account("a", "v1")),
+        ("b.yaml", &account("b", "v1")),
+        ("c.yaml", &account("c", "v1")),
+    ]);
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let mut read = || words(&world.directory.read_at(later));
+    assert!(read().is_empty());
+    assert!(read().is_empty(), "by now they are known");
+    let path = |name: &str| world.folder.path().join(name);
+    fs::write(path("a.yaml"), account("a", "v1.1")).unwrap();
+    assert_eq!(read(), ["+a"], "another length");
+    fs::write(path("new"), account("b", "v2")).unwrap();
+    fs::rename(path("new"), path("b.yaml")).unwrap();
+    assert_eq!(read(), ["+b"], "another file of the same length");
+    fs::rename(path("c.yaml"), path("b.yaml")).unwrap();
+    assert_eq!(read(), ["-b", "+c"], "an old file under a known name");
+    assert!(read().is_empty());
 }
 
 #[test]
