@@ -27,6 +27,7 @@ use std::time::Duration;
 use channel::{Channel, Held, Message, Pending};
 use foreign::ForeignTypes;
 use refusal::PartVersion;
+pub(crate) use request::DeltaRequest;
 pub use request::{Ask, Request};
 use stage::Stage;
 

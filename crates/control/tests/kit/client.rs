@@ -1,7 +1,7 @@
 //! Envoy's side of a stream, as far as it decides what Envoy holds: it subscribes to everything, to the endpoints
 //! and route tables that it is told of, and accepts all that it gets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ impl Client {
             Mode::Delta => Ask::Changes {
                 subscribe: added.to_vec(),
                 unsubscribe: gone.to_vec(),
-                initial: BTreeMap::new(),
+                initial: HashMap::new(),
             },
         };
         // A change of names is an answer to the last response in SotW, and to none in delta.

@@ -1,8 +1,10 @@
 //! What Envoy says, with the two variants of the protocol made alike where they are alike.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_api::envoy::config::core::v3::Node;
+use envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
+use envoy_api::google::rpc;
 
 /// A request on a stream, without the node, which only says who is speaking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum Ask {
         /// The names to forget.
         unsubscribe: Vec<String>,
         /// What Envoy still has from an earlier stream: name and version.
-        initial: BTreeMap<String, String>,
+        initial: HashMap<String, String>,
     },
 }
 
@@ -46,18 +48,35 @@ impl From<DiscoveryRequest> for Request {
     }
 }
 
-impl From<DeltaDiscoveryRequest> for Request {
-    fn from(request: DeltaDiscoveryRequest) -> Self {
+/// A `DeltaDiscoveryRequest` whose versions are not put in order: a proxy that reconnects names thousands.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct DeltaRequest {
+    #[prost(message, optional, tag = "1")]
+    pub node: Option<Node>,
+    #[prost(string, tag = "2")]
+    type_url: String,
+    #[prost(string, repeated, tag = "3")]
+    subscribe: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    unsubscribe: Vec<String>,
+    #[prost(map = "string, string", tag = "5")]
+    initial: HashMap<String, String>,
+    #[prost(string, tag = "6")]
+    nonce: String,
+    #[prost(message, optional, tag = "7")]
+    error: Option<rpc::Status>,
+}
+
+impl From<DeltaRequest> for Request {
+    fn from(request: DeltaRequest) -> Self {
         Self {
             type_url: request.type_url,
-            nonce: request.response_nonce,
-            error: request
-                .error_detail
-                .map(|error| without_markers(&error.message)),
+            nonce: request.nonce,
+            error: request.error.map(|error| without_markers(&error.message)),
             ask: Ask::Changes {
-                subscribe: request.resource_names_subscribe,
-                unsubscribe: request.resource_names_unsubscribe,
-                initial: request.initial_resource_versions,
+                subscribe: request.subscribe,
+                unsubscribe: request.unsubscribe,
+                initial: request.initial,
             },
         }
     }

@@ -1,6 +1,6 @@
 //! How requests change what a stream is subscribed to, and so what is pending: wildcards, resubscription, resumption.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -43,11 +43,11 @@ impl Session {
             channel.names.remove(name, half);
         }
         channel.names.wildcard = wildcard;
-        let added = self.add_names(kind, wanted.into_iter(), &BTreeMap::new());
+        let added = self.add_names(kind, wanted.into_iter(), &HashMap::new());
         let channel = self.channels.get_mut(kind);
         channel.answer |= added > 0;
         if wildcard && !before {
-            self.add_everything(kind, &BTreeMap::new());
+            self.add_everything(kind, &HashMap::new());
         }
         self.drop_names(kind, gone, before && !wildcard);
     }
@@ -58,11 +58,11 @@ impl Session {
         kind: Kind,
         subscribe: &[String],
         unsubscribe: &[String],
-        initial: &BTreeMap<String, String>,
+        initial: &HashMap<String, String>,
     ) {
         let channel = self.channels.get_mut(kind);
         let first = !std::mem::replace(&mut channel.asked, true);
-        let none = BTreeMap::new();
+        let none = HashMap::new();
         // only a stream's first request of a type may say what Envoy has
         let initial = if first { initial } else { &none };
         channel.resumed |= !initial.is_empty();
@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// On a resumed stream the clusters that Envoy named are live, and the others are new to it.
-    fn resume_clusters(&mut self, initial: &BTreeMap<String, String>) {
+    fn resume_clusters(&mut self, initial: &HashMap<String, String>) {
         self.channel_mut(Kind::Cluster).begun = true;
         let half = self.view.outbound.resources(Kind::Cluster);
         let names = &self.channels.get(Kind::Cluster).names;
@@ -116,7 +116,7 @@ impl Session {
         &mut self,
         kind: Kind,
         names: impl Iterator<Item = &'a str>,
-        initial: &BTreeMap<String, String>,
+        initial: &HashMap<String, String>,
     ) -> usize {
         let (mut changed, mode) = (0, self.mode);
         for name in names {
@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// Makes all pending that a new wildcard subscription adds, except what Envoy has already.
-    fn add_everything(&mut self, kind: Kind, initial: &BTreeMap<String, String>) {
+    fn add_everything(&mut self, kind: Kind, initial: &HashMap<String, String>) {
         let view = self.view.clone();
         let half = view.outbound.resources(kind);
         let channel = self.channels.get_mut(kind);
@@ -201,7 +201,7 @@ impl Session {
 }
 
 /// What Envoy has of a name, by what it says it has.
-fn claimed(name: &str, target: Option<&Arc<Resource>>, initial: &BTreeMap<String, String>) -> Held {
+fn claimed(name: &str, target: Option<&Arc<Resource>>, initial: &HashMap<String, String>) -> Held {
     let Some(version) = initial.get(name) else {
         return Held::Nothing;
     };

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use envoy_api::envoy::config::core::v3::Node;
-use envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_api::envoy::service::discovery::v3::DiscoveryRequest;
 use futures::Stream as _;
 use prost::Message;
 use tonic::body::Body;
@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use super::MAX_REQUEST;
+use crate::session::DeltaRequest;
 use crate::{Mode, Request};
 
 /// A request and the node that it names.
@@ -21,7 +22,7 @@ pub(super) type Received = (Option<Node>, Request);
 /// The requests of either variant.
 pub(super) enum Requests {
     Sotw(Streaming<DiscoveryRequest>),
-    Delta(Streaming<DeltaDiscoveryRequest>),
+    Delta(Streaming<DeltaRequest>),
 }
 
 impl Requests {

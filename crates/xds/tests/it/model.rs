@@ -1,7 +1,7 @@
 //! A model of Envoy: it takes responses in, warms clusters, subscribes to what they and its listeners name, and answers
 //! late. It fails when it is told to use what it does not have.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -304,7 +304,7 @@ impl Envoy {
             Mode::Delta => Ask::Changes {
                 subscribe,
                 unsubscribe,
-                initial: BTreeMap::new(),
+                initial: HashMap::new(),
             },
         };
         let nonce = match self.mode {
@@ -321,7 +321,7 @@ impl Envoy {
             Mode::Delta => Ask::Changes {
                 subscribe: names,
                 unsubscribe: Vec::new(),
-                initial: BTreeMap::new(),
+                initial: HashMap::new(),
             },
         };
         self.push(kind, String::new(), ask);
@@ -340,7 +340,7 @@ impl Envoy {
             Mode::Delta => Ask::Changes {
                 subscribe: Vec::new(),
                 unsubscribe: Vec::new(),
-                initial: BTreeMap::new(),
+                initial: HashMap::new(),
             },
         };
         self.push(kind, nonce.to_owned(), ask);

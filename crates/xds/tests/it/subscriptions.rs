@@ -1,6 +1,6 @@
 //! Who is sent what: wildcards, names, answers to what is unknown, stale and repeated requests, resumption.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use xds::Kind::{Cluster, Endpoint, Listener, Route};
 use xds::{Ask, Event, Liveness, Mode};
@@ -158,7 +158,7 @@ fn stale_nonces_are_ignored() {
     let ask = Ask::Changes {
         subscribe,
         unsubscribe: Vec::new(),
-        initial: BTreeMap::new(),
+        initial: HashMap::new(),
     };
     delta.request(Endpoint.type_url(), "77", None, ask);
     assert!(delta.events.is_empty());
@@ -174,7 +174,7 @@ fn types_that_are_not_served_are_answered_once() {
     let ask = |names: &[&str]| Ask::Changes {
         subscribe: names.iter().map(ToString::to_string).collect(),
         unsubscribe: Vec::new(),
-        initial: BTreeMap::new(),
+        initial: HashMap::new(),
     };
     let mut delta = Stream::new(Mode::Delta, &world());
     delta.request("type.googleapis.com/x.Y", "", None, ask(&["a", "*"]));

@@ -1,6 +1,6 @@
 //! Worlds to make views of, and a stream that is driven by hand and prints what it is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,7 +249,7 @@ impl Stream {
             Mode::Delta => Ask::Changes {
                 subscribe: owned(names),
                 unsubscribe: owned(gone),
-                initial: BTreeMap::new(),
+                initial: HashMap::new(),
             },
         }
     }
