@@ -5,9 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::args::{Address, Arguments};
+
+/// Connections that the system keeps until they are accepted. After a restart all proxies come at once; whoever finds no
+/// room is put off or reset. The system's own limit (`net.core.somaxconn`, 4096 by default) holds beside it.
+const BACKLOG: u32 = 4096;
 
 /// Why nothing is listened on, or nobody is told where.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +44,15 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError::Bind`] names the flag.
-    pub async fn bind(arguments: &Arguments) -> Result<Self, ListenError> {
+    pub fn bind(arguments: &Arguments) -> Result<Self, ListenError> {
         let mut addresses = Map::new();
-        let secure = bind("secureGRPCAddr", arguments.secure_grpc_addr, &mut addresses).await?;
+        let secure = bind("secureGRPCAddr", arguments.secure_grpc_addr, &mut addresses)?;
         let plaintext = match arguments.grpc_addr {
-            Some(address) => Some(bind("grpcAddr", address, &mut addresses).await?),
+            Some(address) => Some(bind("grpcAddr", address, &mut addresses)?),
             None => None,
         };
-        let http = bind("httpAddr", arguments.http_addr, &mut addresses).await?;
-        let monitoring = bind("monitoringAddr", arguments.monitoring_addr, &mut addresses).await?;
+        let http = bind("httpAddr", arguments.http_addr, &mut addresses)?;
+        let monitoring = bind("monitoringAddr", arguments.monitoring_addr, &mut addresses)?;
         Ok(Self {
             secure,
             plaintext,
@@ -82,15 +86,27 @@ impl Listeners {
     }
 }
 
-async fn bind(
+fn bind(
     flag: &'static str,
     address: Address,
     addresses: &mut Map<String, Value>,
 ) -> Result<TcpListener, ListenError> {
     let failed = |error| ListenError::Bind(flag, address.0, error);
-    let listener = TcpListener::bind(address.0).await.map_err(failed)?;
+    let listener = listen(address.0).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     tracing::info!("--{flag} {bound}");
     addresses.insert(flag.to_owned(), bound.to_string().into());
     Ok(listener)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // a port of the process before this one may still be winding down
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -78,7 +78,7 @@ impl From<StateError> for Failure {
 /// [`Failure`] says what to mend.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut ends = Ends::new().map_err(|error| Failure::System("signals", error))?;
-    let listeners = Listeners::bind(&arguments).await?;
+    let listeners = Listeners::bind(&arguments)?;
     if let Some(file) = &arguments.print_addrs {
         listeners.print(file)?;
     }
