@@ -124,7 +124,11 @@ const INTERRUPTED: u8 = 130;
 
 pub fn run(arguments: &Arguments, in_lab: Option<u64>) -> ExitCode {
     if let Err(error) = std::fs::read_dir(&arguments.dir) {
-        return fail(USAGE, format_args!("{}: {error}", arguments.dir.display()));
+        let dir = arguments.dir.display();
+        return fail(
+            USAGE,
+            format_args!("{dir}: {error}; name a folder of YAML with --dir"),
+        );
     }
     let Some(started) = in_lab else {
         return enter(&arguments.envoy, &[], None).unwrap_or(ExitCode::SUCCESS);

@@ -8,7 +8,7 @@ use ca::{StateDir, TokenIssuer};
 use clap::{Args, Subcommand};
 use model::{Namespace, ServiceAccount};
 
-use crate::fail;
+use crate::{USAGE, fail};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -45,11 +45,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             println!("{token}");
             ExitCode::SUCCESS
         }
-        Err(why) => fail(1, why),
+        Err(why) => fail(USAGE, why),
     }
 }
 
 fn make(create: &Create) -> Result<String, String> {
+    // It would be made, with a key that no control plane knows.
+    if !create.state_dir.is_dir() {
+        let dir = create.state_dir.display();
+        return Err(format!("{dir} is no folder: name the --stateDir of lateend"));
+    }
     let state = StateDir::open(&create.state_dir).map_err(|error| error.to_string())?;
     let issuer = TokenIssuer::open(&state).map_err(|error| error.to_string())?;
     issuer

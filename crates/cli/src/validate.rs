@@ -48,7 +48,10 @@ struct Line<'a> {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let diagnostics = match diagnostics(&arguments.dir) {
         Ok(diagnostics) => diagnostics,
-        Err(error) => return fail(USAGE, format_args!("{}: {error}", arguments.dir.display())),
+        Err(error) => {
+            let dir = arguments.dir.display();
+            return fail(USAGE, format_args!("{dir}: {error}; name a folder of YAML"));
+        }
     };
     match arguments.output {
         Format::Text => for_people(&diagnostics),

@@ -14,9 +14,12 @@ const SYSTEM: [(&str, &str); 4] = [
     ("iptables-save", "iptables"),
 ];
 
+/// Where Debian keeps what only root needs, and where an ordinary user's `PATH` does not look.
+const ROOTS_OWN: &str = "/usr/sbin:/sbin";
+
 /// Why an ordinary user is not enough.
 const ROOT: &str = "root: every workload gets a network namespace of its own, and its traffic is captured there with \
-                    iptables; nothing of this machine's own network is changed. Run the same command with sudo";
+                    iptables; nothing of this machine's own network is changed";
 
 /// What is missing, a line each, for people; empty: all is there.
 #[must_use]
@@ -29,7 +32,11 @@ pub fn missing(programs: &Programs, search_path: &OsStr) -> Vec<String> {
     }
     let mut missing = Vec::new();
     if !nix::unistd::geteuid().is_root() {
-        missing.push(ROOT.to_owned());
+        // Root's home is another, and what was downloaded is not there.
+        missing.push(format!(
+            "{ROOT}. Run the same command with: sudo env ENVOY={}",
+            programs.envoy.display()
+        ));
     }
     let mut packages = Vec::new();
     for (program, package) in SYSTEM {
@@ -64,6 +71,7 @@ pub fn missing(programs: &Programs, search_path: &OsStr) -> Vec<String> {
 
 fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(search_path)
+        .chain(std::env::split_paths(ROOTS_OWN))
         .map(|folder| folder.join(program))
         .find(|path| is_program(path))
 }

@@ -5,6 +5,7 @@
 //! number of the control plane's state (its epoch) must have risen.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,10 @@ use serde_json::{Value, json};
 const NAMESPACE: &str = "lateen-lab";
 /// The label that counts.
 const GENERATION: &str = "dev.lateen.io/generation";
+
+/// After a change is acknowledged, calls may still meet what was before for so long: Envoy's threads take a change up
+/// one after the other, and connections to what is gone are closed.
+pub const AFTERGLOW: Duration = Duration::from_secs(2);
 
 /// What must have been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

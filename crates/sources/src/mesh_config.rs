@@ -60,6 +60,10 @@ impl MeshConfigFile {
         if self.last.as_ref() == Some(&text) {
             return Vec::new();
         }
+        // Most writers empty a file before they fill it.
+        if text.trim().is_empty() && self.last.is_some() {
+            return self.unreadable("it is empty");
+        }
         let entry = self.entry(&text);
         self.last = Some(text);
         let entries = entry.into_iter().collect();

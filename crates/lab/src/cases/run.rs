@@ -29,10 +29,6 @@ pub struct Verdict {
     pub seconds: f64,
 }
 
-/// After a change is acknowledged, calls may still meet what was before for so long: Envoy's threads take a change up
-/// one after the other, and connections to what is gone are closed.
-const AFTERGLOW: Duration = Duration::from_secs(2);
-
 /// Plays all cases of a world.
 ///
 /// # Errors

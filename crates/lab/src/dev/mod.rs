@@ -21,7 +21,7 @@ use crate::control_plane::ControlPlaneError;
 use crate::expect::Oracle;
 use crate::folder::{CALLS, Workload};
 use crate::mesh::{Mesh, MeshError, Options};
-use crate::progress::Wanted;
+use crate::progress::{AFTERGLOW, Wanted};
 use crate::read::{Reader, Reading};
 use edits::changes;
 use screen::Screen;
@@ -86,6 +86,12 @@ pub async fn run(settings: Settings) -> Result<End, MeshError> {
     })
 }
 
+fn since_1970() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 
 impl Signals {
@@ -134,6 +140,8 @@ struct Dev<'a> {
     first_success: Option<(Instant, f64)>,
     /// The control plane's state that every proxy has.
     epoch: u64,
+    /// Calls that began earlier, in microseconds since 1970, may still meet what was before the last edit.
+    settled: u64,
 }
 
 impl<'a> Dev<'a> {
@@ -151,6 +159,7 @@ impl<'a> Dev<'a> {
             began: Instant::now(),
             first_success: None,
             epoch: 0,
+            settled: 0,
         }
     }
 
@@ -240,13 +249,11 @@ impl<'a> Dev<'a> {
     }
 
     fn count(&mut self, key: &str, outcome: &Outcome, screen: &mut Screen) {
-        let answered = self.tally.count(key, outcome, false);
+        let settling = outcome.began < self.settled;
+        let answered = self.tally.count(key, outcome, settling);
         if answered && self.first_success.is_none() {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_millis());
-            let since = now.saturating_sub(u128::from(self.settings.started));
-            let seconds = u32::try_from(since).map_or(f64::MAX, f64::from) / 1000.0;
+            let since = since_1970().saturating_sub(Duration::from_millis(self.settings.started));
+            let seconds = since.as_secs_f64();
             self.first_success = Some((Instant::now(), seconds));
             if !screen.is_live() {
                 screen.say(&format!("first success {seconds:.1} s after the start"));
@@ -291,6 +298,8 @@ impl<'a> Dev<'a> {
             )),
             Err(error) => screen.say(&format!("not every proxy has it: {error}")),
         }
+        let settled = (since_1970() + AFTERGLOW).as_micros();
+        self.settled = u64::try_from(settled).unwrap_or(u64::MAX);
         self.call().await
     }
 

@@ -7,6 +7,7 @@ use model::{
     ClientTls, DestinationRule, HostPattern, Hostname, HttpAction, HttpMatch, HttpRoute, Kind,
     Namespace, Object, Port, Spec, StringMatch, SubsetName, VirtualService, older_first,
 };
+use regex::Regex;
 
 use super::Oracle;
 use crate::folder::{Origin, Workload};
@@ -258,12 +259,13 @@ fn fits(wanted: &HttpMatch, request: &Request) -> bool {
         && port.is_none_or(|port| port.get() == request.port)
 }
 
-/// Regular expressions hold for nothing here: a route that needs one is not expected.
 fn holds(wanted: &StringMatch, value: &str) -> bool {
     match wanted {
         StringMatch::Exact(exact) => value == &**exact,
         StringMatch::Prefix(prefix) => value.starts_with(&**prefix),
-        StringMatch::Regex(_) => false,
+        StringMatch::Regex(regex) => {
+            Regex::new(&format!("^(?:{regex})$")).is_ok_and(|regex| regex.is_match(value))
+        }
         StringMatch::Present => true,
     }
 }
