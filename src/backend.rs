@@ -1,11 +1,13 @@
 //! What the ADS server asks: who may stream, what it gets, and what became of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ca::{Credentials, Reviewer};
+use ca::{Caller, Credentials, Reviewer};
 use tonic::Status;
-use xds::{Backend, Connect, Event, StreamId, Subscription};
+use tonic::transport::server::TcpConnectInfo;
+use xds::{Arrival, Backend, Connect, Event, StreamId, Subscription};
 
 use crate::node::Node;
 use crate::plane::{Client, Handle, Refused};
@@ -25,21 +27,23 @@ impl Discovery {
         Self { plane, reviewer }
     }
 
-    /// Settles who connects (SEC 37).
-    async fn client(&self, first: Connect) -> Result<Client, Status> {
+    async fn review(&self, arrival: &Arrival) -> Result<Option<Caller>, Status> {
+        let Some(reviewer) = &self.reviewer else {
+            return Ok(None);
+        };
+        let credentials = Credentials::of(&arrival.metadata, &arrival.extensions);
+        Ok(Some(
+            reviewer.review(&credentials, SystemTime::now()).await?,
+        ))
+    }
+
+    /// Settles who connects: the node must be who it says (SEC 37).
+    fn client(first: Connect<Admitted>) -> Result<Client, Status> {
         let Connect {
+            caller: Admitted { caller, peer: _ },
             node,
             mode,
-            extensions,
-            metadata,
         } = first;
-        let caller = match &self.reviewer {
-            Some(reviewer) => {
-                let credentials = Credentials::of(&metadata, &extensions);
-                Some(reviewer.review(&credentials, SystemTime::now()).await?)
-            }
-            None => None,
-        };
         let node =
             Node::parse(&node).map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
         let info = match &caller {
@@ -52,20 +56,36 @@ impl Discovery {
     }
 }
 
+/// Who was let in, and from where.
+pub struct Admitted {
+    /// Whose credentials it has; none on the plaintext port.
+    caller: Option<Caller>,
+    peer: Option<SocketAddr>,
+}
+
+fn refused(peer: Option<SocketAddr>, status: &Status) {
+    tracing::warn!(
+        peer = peer.map(display),
+        "a stream was refused: {:?}, {}",
+        status.code(),
+        status.message()
+    );
+}
+
 impl Backend for Discovery {
-    async fn connect(&self, first: Connect) -> Result<Subscription, Status> {
-        let peer = first
-            .extensions
-            .get::<tonic::transport::server::TcpConnectInfo>()
-            .and_then(|info| info.remote_addr);
-        let client = self.client(first).await.inspect_err(|status| {
-            tracing::warn!(
-                peer = peer.map(display),
-                "a stream was refused: {:?}, {}",
-                status.code(),
-                status.message()
-            );
-        })?;
+    type Caller = Admitted;
+
+    async fn admit(&self, arrival: Arrival) -> Result<Admitted, Status> {
+        let info = arrival.extensions.get::<TcpConnectInfo>();
+        let peer = info.and_then(|info| info.remote_addr);
+        let reviewed = self.review(&arrival).await;
+        let caller = reviewed.inspect_err(|status| refused(peer, status))?;
+        Ok(Admitted { caller, peer })
+    }
+
+    async fn connect(&self, first: Connect<Admitted>) -> Result<Subscription, Status> {
+        let peer = first.caller.peer;
+        let client = Self::client(first).inspect_err(|status| refused(peer, status))?;
         let proxy = client.node.proxy_id();
         let Some((stream, views)) = self.plane.connect(client).await else {
             return Err(Status::unavailable(

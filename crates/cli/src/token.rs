@@ -53,7 +53,9 @@ fn make(create: &Create) -> Result<String, String> {
     // It would be made, with a key that no control plane knows.
     if !create.state_dir.is_dir() {
         let dir = create.state_dir.display();
-        return Err(format!("{dir} is no folder: name the --stateDir of lateend"));
+        return Err(format!(
+            "{dir} is no folder: name the --stateDir of lateend"
+        ));
     }
     let state = StateDir::open(&create.state_dir).map_err(|error| error.to_string())?;
     let issuer = TokenIssuer::open(&state).map_err(|error| error.to_string())?;

@@ -14,5 +14,5 @@ mod view;
 pub use identities::Identities;
 pub use resource::{Kind, Liveness, Part, Resource, Version};
 pub use session::{Accused, Ask, Event, Mode, Request, Response, Session};
-pub use transport::{AdsService, Backend, Connect, MAX_REQUEST, StreamId, Subscription};
+pub use transport::{AdsService, Arrival, Backend, Connect, MAX_REQUEST, StreamId, Subscription};
 pub use view::{Half, Resources, View};

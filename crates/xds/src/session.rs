@@ -254,7 +254,8 @@ impl Session {
 
     /// Handles the answer to a message. Unknown and repeated numbers are ignored.
     fn answered(&mut self, kind: Kind, number: u64, error: Option<String>) -> Option<Event> {
-        let mixed = error.is_some() && self.holds_back();
+        let composed = matches!(kind, Kind::Listener | Kind::Route);
+        let mixed = error.is_some() && composed && self.holds_back();
         let channel = self.channels.get_mut(kind);
         let (earlier, message) = channel.take(number)?;
         let accepted = error.is_none();

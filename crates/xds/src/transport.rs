@@ -31,17 +31,24 @@ pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// What is known of a client when its first request has come.
+/// What is known of a client before it has said anything.
 #[derive(Debug)]
-pub struct Connect {
-    /// Who the client says it is; empty if it did not say.
-    pub node: Node,
-    /// The variant of the protocol that it speaks.
-    pub mode: Mode,
+pub struct Arrival {
     /// What the transport knows: the peer's address and certificates.
     pub extensions: Extensions,
     /// The headers of the HTTP request, with its credentials.
     pub metadata: HeaderMap,
+}
+
+/// What is known of a client when its first request has come.
+#[derive(Debug)]
+pub struct Connect<C> {
+    /// Who it is, as [`Backend::admit`] says.
+    pub caller: C,
+    /// Who the client says it is; empty if it did not say.
+    pub node: Node,
+    /// The variant of the protocol that it speaks.
+    pub mode: Mode,
 }
 
 /// What a stream is given.
@@ -55,11 +62,23 @@ pub struct Subscription {
 
 /// Who decides what a client gets, and wants to know what became of it.
 pub trait Backend: Clone + Send + Sync + 'static {
-    /// Authenticates a client and chooses its view.
+    /// Who a client is.
+    type Caller: Send + 'static;
+
+    /// Authenticates a client. Nothing that it sends is read before.
     ///
     /// # Errors
-    /// The status that ends the stream: `UNAUTHENTICATED`, `PERMISSION_DENIED`, or `UNAVAILABLE` before there is a view.
-    fn connect(&self, first: Connect) -> impl Future<Output = Result<Subscription, Status>> + Send;
+    /// The status that ends the stream: `UNAUTHENTICATED`.
+    fn admit(&self, arrival: Arrival) -> impl Future<Output = Result<Self::Caller, Status>> + Send;
+
+    /// Chooses a client's view.
+    ///
+    /// # Errors
+    /// The status that ends the stream: `PERMISSION_DENIED`, or `UNAVAILABLE` before there is a view.
+    fn connect(
+        &self,
+        first: Connect<Self::Caller>,
+    ) -> impl Future<Output = Result<Subscription, Status>> + Send;
 
     /// Something happened on a stream. Must not block.
     fn report(&self, stream: StreamId, event: Event);
@@ -92,16 +111,14 @@ impl<B: Backend> AdsService<B> {
             _ => return Status::unimplemented("no such method").into_http(),
         };
         let (parts, body) = request.into_parts();
-        let first = Connect {
-            node: Node::default(),
-            mode,
+        let arrival = Arrival {
             extensions: parts.extensions,
             metadata: parts.headers,
         };
         let stream = Stream::new(
             self.backend.clone(),
             Arc::clone(&self.identifier),
-            first,
+            arrival,
             Requests::new(mode, body),
         );
         let mut response = http::Response::new(Body::new(stream));

@@ -58,7 +58,8 @@ impl Session {
     }
 
     fn respond(&mut self, kind: Kind, now: Duration) -> Option<Response> {
-        if self.channel(kind).pending.is_empty() && !self.channel(kind).answer {
+        let channel = self.channel(kind);
+        if channel.is_full() || (channel.pending.is_empty() && !channel.answer) {
             return None;
         }
         let changes = self.changes(kind, None);
@@ -71,7 +72,13 @@ impl Session {
         } else if !changes.is_empty() || self.channel(kind).answer {
             return Some(self.send(kind, changes, now));
         }
-        self.try_suspects(kind, now)
+        let searched = self.channel(kind).refusals.is_searching();
+        let trial = self.try_suspects(kind, now);
+        if trial.is_none() && searched && !self.channel(kind).refusals.is_searching() {
+            // none of the suspects is wanted any more
+            return self.respond(kind, now);
+        }
+        trial
     }
 
     /// Sends the next group of suspects by itself.
@@ -79,14 +86,10 @@ impl Session {
         if !self.channel(kind).refusals.is_searching() {
             return None;
         }
-        let view = self.view.clone();
-        let is_current = |(name, key, hash): &PartVersion| {
-            let part = view
-                .get(kind, name)
-                .and_then(|resource| resource.parts().get(key));
-            part.is_some_and(|part| part.hash == *hash)
-        };
-        let group = self.channel_mut(kind).refusals.next_trial(is_current)?;
+        let mut refusals = std::mem::take(&mut self.channel_mut(kind).refusals);
+        let group = refusals.next_trial(|part| self.is_wanted(kind, part));
+        self.channel_mut(kind).refusals = refusals;
+        let group = group?;
         let changes = self.changes(kind, Some(&group));
         if changes.is_empty() {
             self.channel_mut(kind).refusals.postpone(group);
@@ -96,6 +99,20 @@ impl Session {
         let number = self.message;
         self.channel_mut(kind).refusals.begin(number);
         Some(response)
+    }
+
+    /// Whether a part is what would be sent if it were not suspected.
+    fn is_wanted(&self, kind: Kind, (name, key, hash): &PartVersion) -> bool {
+        let is_in = |resource: &Resource| {
+            let part = resource.parts().get(key);
+            part.is_some_and(|part| part.hash == *hash)
+        };
+        let Some(target) = self.view.get(kind, name) else {
+            return false;
+        };
+        let pending = self.channel(kind).pending.get(name);
+        let bridge = pending.and_then(|pending| self.bridge(kind, &pending.held, target));
+        is_in(bridge.as_ref().unwrap_or(target))
     }
 
     /// What of the pending names may be sent now.
@@ -165,13 +182,21 @@ impl Session {
         if !staged && refusals.is_empty() && trial.is_none() {
             return Some(Arc::clone(target));
         }
+        if *held == Held::Unknown && refusals.withholds_whole(target) {
+            return None;
+        }
         let mut composed: Option<Resource> = None;
         for (key, old, part) in held.changes(target) {
-            let unready = staged && !self.is_ready(part);
-            // half a listener is none, and what an unknown table had for this part cannot be kept
-            if unready
-                && (*held == Held::Unknown || (kind == Kind::Listener && *held == Held::Nothing))
-            {
+            let mut unready = staged && !self.is_ready(part);
+            // what an unknown table had for this part cannot be kept, and a refused cluster never becomes ready
+            if unready && *held == Held::Unknown {
+                if !self.needs_refused(part) {
+                    return None;
+                }
+                unready = false;
+            }
+            // half a listener is none
+            if unready && kind == Kind::Listener && *held == Held::Nothing {
                 return None;
             }
             if unready || self.is_withheld(kind, target.name(), key, part, trial) {
@@ -208,15 +233,13 @@ impl Session {
             || self.channel(kind).refusals.withholds(name, key, part.hash)
     }
 
-    /// Whether a resumed stream has taken up the new listeners and routes. Envoy always asks for listeners, for routes
-    /// only if a listener names them.
+    /// Whether a resumed stream has taken up the new listeners and routes, but for refused ones. Envoy always asks for
+    /// listeners, for routes only if a listener names them.
     fn has_resumed(&self) -> bool {
         [Kind::Listener, Kind::Route].into_iter().all(|kind| {
             let channel = self.channel(kind);
             let expected = kind == Kind::Listener || self.view.len(kind) > 0;
-            (channel.asked || !expected)
-                && channel.pending.is_empty()
-                && channel.unanswered.is_empty()
+            (channel.asked || !expected) && channel.has_ended()
         })
     }
 

@@ -10,7 +10,7 @@ use super::names::Names;
 use super::refusal::{PartVersion, Refusals};
 use crate::{Kind, Resource, View};
 
-/// How many unanswered messages are remembered.
+/// How many messages may be unanswered. A client that never answers is told no more, and the newest state waits.
 const MAX_UNANSWERED: usize = 32;
 
 /// What Envoy has of a resource, as far as this stream knows.
@@ -129,13 +129,20 @@ impl Channel {
         self.good.entry(Arc::clone(name)).or_insert(held);
     }
 
-    /// Puts a message among the unanswered ones. A client that never answers must not make the list grow for ever: the
-    /// oldest is forgotten then, and its answer, should it come, means nothing any more.
+    /// Whether so much is unanswered that nothing more may be sent.
+    pub fn is_full(&self) -> bool {
+        self.unanswered.len() >= MAX_UNANSWERED
+    }
+
+    /// Whether all that can be settled is: what Envoy refused is not waited for.
+    pub fn has_ended(&self) -> bool {
+        let refused = |name: &Arc<str>| self.refusals.concern(name);
+        self.unanswered.is_empty() && self.pending.keys().all(refused)
+    }
+
+    /// Puts a message among the unanswered ones.
     pub fn push(&mut self, message: Message) {
         self.unanswered.push_back(message);
-        if self.unanswered.len() > MAX_UNANSWERED {
-            self.unanswered.pop_front();
-        }
     }
 
     /// Takes the message with this number out, and the earlier ones, which the answer answers too. None if the number
@@ -188,18 +195,22 @@ impl Channel {
     ) -> Vec<PartVersion> {
         let half = view.outbound.resources(kind);
         let later = self.names_in_flight();
-        let mut accused = Vec::new();
+        let (mut accused, mut accused_whole) = (Vec::new(), Vec::new());
         for resource in message
             .sent
             .iter()
             .filter(|resource| self.names.contains(resource.name(), half))
         {
             let good = self.last_good(resource.name());
-            accused.extend(
-                good.changes(resource).map(|(key, _, part)| {
-                    (Arc::clone(resource.name()), Arc::clone(key), part.hash)
-                }),
-            );
+            let parts = good
+                .changes(resource)
+                .map(|(key, _, part)| (Arc::clone(resource.name()), Arc::clone(key), part.hash));
+            if good == Held::Unknown && resource.parts().len() > 1 {
+                self.refusals.refuse_whole(resource);
+                accused_whole.extend(parts);
+            } else {
+                accused.extend(parts);
+            }
         }
         let single = accused.len() == 1;
         for name in message
@@ -217,6 +228,7 @@ impl Channel {
             }
         }
         self.refusals.accuse(message.number, accused.clone(), mixed);
+        accused.append(&mut accused_whole);
         accused
     }
 }

@@ -39,10 +39,7 @@ impl Session {
         match kind {
             Kind::Cluster => !pinned.get_or_insert_with(|| self.pinned()).contains(name),
             Kind::Endpoint => !self.channel(Kind::Cluster).pending.contains_key(name),
-            Kind::Route => {
-                let listeners = self.channel(Kind::Listener);
-                listeners.pending.is_empty() && listeners.unanswered.is_empty()
-            }
+            Kind::Route => self.channel(Kind::Listener).has_ended(),
             Kind::Listener | Kind::NameTable => true,
         }
     }
@@ -64,7 +61,8 @@ impl Session {
             let sent = sent.map(|resource| (resource.name(), Held::Is(Arc::clone(resource))));
             for (name, held) in pending.chain(good).chain(sent) {
                 let Held::Is(held) = held else {
-                    if held == Held::Unknown {
+                    // of what is refused nobody knows what it needs, and it must not hold back the rest for ever
+                    if held == Held::Unknown && !channel.refusals.concern(name) {
                         return Pinned::All;
                     }
                     continue;
@@ -81,17 +79,17 @@ impl Session {
 
     /// Whether a changed cluster is about to be sent, which Envoy must have before the cluster's new endpoints.
     fn cluster_waits(&self, name: &str) -> bool {
-        let (cluster, pending) = (
+        let clusters = self.channel(Kind::Cluster);
+        let (Some(cluster), Some(pending)) = (
             self.view.get(Kind::Cluster, name),
-            self.channel(Kind::Cluster).pending.get(name),
-        );
-        let (Some(cluster), Some(pending)) = (cluster, pending) else {
+            clusters.pending.get(name),
+        ) else {
             return false;
         };
+        let composed = || self.compose(Kind::Cluster, &pending.held, cluster, None);
+        let differs = |cluster| Held::Is(cluster) != pending.held;
         pending.held != Held::Nothing
-            && self
-                .compose(Kind::Cluster, &pending.held, cluster, None)
-                .is_some_and(|cluster| Held::Is(cluster) != pending.held)
+            && (clusters.refusals.suspect(name) || composed().is_some_and(differs))
     }
 
     /// Whether Envoy must keep the endpoints that it has of a cluster for now.
@@ -151,6 +149,12 @@ impl Session {
     /// Whether all clusters that a part needs can be used, and are what they are to be.
     pub(super) fn is_ready(&self, part: &Part) -> bool {
         self.stage.is_live(part) && !part.needs.iter().any(|name| self.is_due(name))
+    }
+
+    /// Whether a part needs a cluster that Envoy refused.
+    pub(super) fn needs_refused(&self, part: &Part) -> bool {
+        let refusals = &self.channel(Kind::Cluster).refusals;
+        part.needs.iter().any(|name| refusals.concern(name))
     }
 
     /// Whether some part may be not ready, so that Envoy may be sent a mixture of old and new.

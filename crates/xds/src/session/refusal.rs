@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::{Resource, Version};
+
 /// A version of a part: the resource's name, the part's key, the part's hash.
 pub(super) type PartVersion = (Arc<str>, Arc<str>, u128);
 
@@ -21,6 +23,9 @@ struct Refused {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     refused: BTreeMap<(Arc<str>, Arc<str>), Refused>,
+    /// Resources of several parts that Envoy refused and has otherwise from an earlier stream. The culprit is not
+    /// searched: each try would put a part of the resource in the place of a whole that works.
+    whole: BTreeMap<Arc<str>, Version>,
     suspects: BTreeSet<PartVersion>,
     groups: VecDeque<Vec<PartVersion>>,
     /// The message that carries the group which is being tried.
@@ -30,7 +35,30 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Whether nothing is held back.
     pub fn is_empty(&self) -> bool {
-        self.refused.is_empty() && self.suspects.is_empty()
+        self.refused.is_empty() && self.suspects.is_empty() && self.whole.is_empty()
+    }
+
+    /// Whether something of this resource is refused for good.
+    pub fn concern(&self, name: &Arc<str>) -> bool {
+        self.whole.contains_key(name) || self.refused.keys().any(|(refused, _)| refused == name)
+    }
+
+    /// Whether something of this resource waits to be tried.
+    pub fn suspect(&self, name: &str) -> bool {
+        self.suspects
+            .iter()
+            .any(|(resource, _, _)| **resource == *name)
+    }
+
+    /// Takes note that a resource was refused of which nobody knows what Envoy has in its place.
+    pub fn refuse_whole(&mut self, resource: &Resource) {
+        self.whole
+            .insert(Arc::clone(resource.name()), resource.version());
+    }
+
+    /// Whether this version of a resource must not be sent.
+    pub fn withholds_whole(&self, resource: &Resource) -> bool {
+        self.whole.get(resource.name()) == Some(&resource.version())
     }
 
     /// Whether something waits to be tried, or is being tried.
@@ -114,6 +142,7 @@ impl Refusals {
     /// Forgets what concerns a resource that is no longer subscribed to.
     pub fn forget(&mut self, name: &str) {
         if !self.is_empty() {
+            self.whole.remove(name);
             self.refused.retain(|(resource, _), _| **resource != *name);
             self.suspects.retain(|(resource, _, _)| **resource != *name);
             for group in &mut self.groups {

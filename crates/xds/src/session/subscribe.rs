@@ -12,6 +12,13 @@ use crate::{Kind, Resource};
 /// A stream that subscribes to more names than this that do not exist has them answered but not remembered.
 const MAX_NAMES: usize = 65_536;
 
+/// As many names may wait for an answer while others wait for an acknowledgement; further ones that do not exist are
+/// dropped.
+const MAX_WAITING: usize = 2 * MAX_NAMES;
+
+/// No name that exists is longer, in bytes. Longer ones are dropped.
+const MAX_NAME: usize = 4096;
+
 impl Session {
     /// State of the world: the names are all that Envoy wants.
     pub(super) fn subscribe_to(&mut self, kind: Kind, names: Vec<String>) {
@@ -126,6 +133,10 @@ impl Session {
                 target.map_or_else(|| Arc::from(name), |resource| Arc::clone(resource.name()));
             let half = self.view.outbound.resources(kind);
             let channel = self.channels.get_mut(kind);
+            let waiting = channel.pending.len() >= MAX_WAITING;
+            if target.is_none() && (waiting || name.len() > MAX_NAME) {
+                continue;
+            }
             let wildcard = channel.names.wildcard && channel.begun;
             let full = channel.names.kept() >= MAX_NAMES && target.is_none();
             let new = if full {

@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::encode::Encoder;
 use super::requests::Requests;
-use super::{Backend, Connect, StreamId, Subscription};
+use super::{Arrival, Backend, Connect, StreamId, Subscription};
 use crate::{Event, Request, Session, View};
 
 /// A client that has not said anything by then is not going to.
@@ -29,9 +29,11 @@ const REQUESTS_IN_A_ROW: usize = 64;
 /// The view's receiver, given back when there is a new view, or no sender any more.
 type NextView = BoxFuture<'static, (watch::Receiver<View>, bool)>;
 
-enum State {
+enum State<C> {
+    /// The backend looks at the client's credentials.
+    Arriving(BoxFuture<'static, Result<C, Status>>),
     /// Nothing was said yet.
-    Silent(Option<Box<Connect>>),
+    Silent(Option<C>),
     /// The backend is thinking about the client.
     Connecting(
         BoxFuture<'static, Result<Subscription, Status>>,
@@ -57,7 +59,7 @@ pub(super) struct Stream<B: Backend> {
     backend: B,
     identifier: Arc<str>,
     requests: Requests,
-    state: State,
+    state: State<B::Caller>,
     began: Instant,
     timer: Pin<Box<Sleep>>,
     /// The number under which the stream is known to the backend, until that is told of its end.
@@ -65,9 +67,10 @@ pub(super) struct Stream<B: Backend> {
 }
 
 impl<B: Backend> Stream<B> {
-    pub fn new(backend: B, identifier: Arc<str>, first: Connect, requests: Requests) -> Self {
+    pub fn new(backend: B, identifier: Arc<str>, arrival: Arrival, requests: Requests) -> Self {
         let timer = Box::pin(sleep(FIRST_REQUEST));
-        let state = State::Silent(Some(Box::new(first)));
+        let admitting = backend.clone();
+        let state = State::Arriving(Box::pin(async move { admitting.admit(arrival).await }));
         Self {
             backend,
             identifier,
@@ -80,7 +83,7 @@ impl<B: Backend> Stream<B> {
     }
 
     /// Waits for the first request, which says who is there.
-    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<State> {
+    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<State<B::Caller>> {
         if self.timer.as_mut().poll(context).is_ready() {
             return Poll::Ready(State::Ending(Status::deadline_exceeded("no request came")));
         }
@@ -89,20 +92,23 @@ impl<B: Backend> Stream<B> {
             Some(Err(status)) => return Poll::Ready(State::Ending(status)),
             None => return Poll::Ready(State::Ending(Status::ok(""))),
         };
-        let State::Silent(Some(mut connect)) =
-            std::mem::replace(&mut self.state, State::Silent(None))
+        let State::Silent(Some(caller)) = std::mem::replace(&mut self.state, State::Silent(None))
         else {
             return Poll::Ready(State::Ended);
         };
-        connect.node = node.unwrap_or_default();
+        let mode = self.requests.mode();
+        let first = Connect {
+            caller,
+            node: node.unwrap_or_default(),
+            mode,
+        };
         let backend = self.backend.clone();
-        let mode = connect.mode;
-        let connecting = Box::pin(async move { backend.connect(*connect).await });
+        let connecting = Box::pin(async move { backend.connect(first).await });
         tracing::debug!(?mode, "discovery stream");
         Poll::Ready(State::Connecting(connecting, Some(request)))
     }
 
-    fn open(&mut self, subscription: Subscription, first: Option<Request>) -> State {
+    fn open(&mut self, subscription: Subscription, first: Option<Request>) -> State<B::Caller> {
         let Subscription { mut views, stream } = subscription;
         self.connected = Some(stream);
         let view = views.borrow_and_update().clone();
@@ -211,6 +217,12 @@ impl<B: Backend> http_body::Body for Stream<B> {
         let this = self.get_mut();
         loop {
             match &mut this.state {
+                State::Arriving(arriving) => {
+                    this.state = match ready!(arriving.as_mut().poll(context)) {
+                        Ok(caller) => State::Silent(Some(caller)),
+                        Err(status) => State::Ending(status),
+                    };
+                }
                 State::Silent(_) => this.state = ready!(this.poll_silent(context)),
                 State::Connecting(connecting, first) => {
                     let outcome = ready!(connecting.as_mut().poll(context));

@@ -3,7 +3,7 @@
 use xds::Kind::{Cluster, Endpoint, Listener, Route};
 use xds::{Event, Kind, Mode};
 
-use crate::world::{Stream, World};
+use crate::world::{Stream, World, resume};
 
 const NOTHING: [&str; 0] = [];
 
@@ -174,4 +174,86 @@ fn earlier_and_later_messages_are_kept_apart() {
     stream.ack_one(Listener);
     stream.nack(Listener, "no");
     assert_eq!(stream.flush(), ["lds l=3"]);
+}
+
+#[test]
+fn a_bridge_that_is_refused_is_found_among_others() {
+    let start = World::default()
+        .accepting("a", &["amber"])
+        .accepting("b", &["amber"]);
+    let end = start
+        .clone()
+        .accepting("a", &["azure"])
+        .endpoints("a", "2")
+        .accepting("b", &["azure"])
+        .endpoints("b", "2");
+    let mut stream = Stream::synced(Mode::Delta, &start);
+    stream.view(&end);
+    assert_eq!(
+        stream.flush(),
+        ["cds a=amber+azure b=amber+azure", "eds a=1 b=1"]
+    );
+    stream.nack(Cluster, "one is wrong");
+    stream.ack(Endpoint);
+    assert_eq!(
+        stream.flush(),
+        ["cds a=amber+azure", "eds a=1"],
+        "the endpoints of b wait for its cluster"
+    );
+    stream.nack(Cluster, "this one");
+    assert_eq!(
+        stream.flush(),
+        ["cds a=amber", "eds a=1", "cds b=amber+azure", "eds b=1"]
+    );
+    stream.ack(Cluster);
+    stream.ack(Endpoint);
+    // a keeps its old identity; nothing else that concerns it stops
+    assert_eq!(stream.flush(), ["eds a=2 b=2"]);
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), ["cds a=azure b=azure", "eds a=2 b=2"]);
+}
+
+/// A stream that comes back with an older route table and listener than the view's.
+fn resumed(had: &World, now: &World) -> Stream {
+    let mut stream = Stream::new(Mode::Delta, now);
+    resume(&mut stream, had);
+    stream
+}
+
+#[test]
+fn a_refused_listener_of_a_resumed_stream_holds_nothing_else_back() {
+    let now = world()
+        .listener("l", "bad", &[])
+        .without_cluster("b")
+        .route("80", "y", "2", &["a"]);
+    let mut stream = resumed(&world(), &now);
+    assert_eq!(stream.flush(), ["lds l=bad", "rds 80{x=1 y=2}"]);
+    stream.nack(Listener, "host-local");
+    assert_eq!(stream.flush(), NOTHING);
+    stream.ack(Route);
+    assert_eq!(stream.flush(), ["cds -b", "eds -b"]);
+}
+
+#[test]
+fn a_refused_table_of_a_resumed_stream_is_kept_whole() {
+    let now = world().route("80", "x", "bad", &["a"]);
+    let mut stream = resumed(&world(), &now);
+    assert_eq!(stream.flush(), ["rds 80{x=bad y=1}"]);
+    stream.nack(Route, "invalid regex");
+    assert_eq!(stream.accused(), [r#"80["x", "y"]"#]);
+    assert_eq!(stream.flush(), NOTHING, "half of it would be worse");
+    stream.view(&world().route("80", "x", "good", &["a"]));
+    assert_eq!(stream.flush(), ["rds 80{x=good y=1}"]);
+}
+
+#[test]
+fn a_refused_cluster_does_not_freeze_the_table_of_a_resumed_stream() {
+    let now = world()
+        .cluster("c", "bad")
+        .route("80", "x", "2", &["c"])
+        .route("80", "y", "2", &["b"]);
+    let mut stream = resumed(&world(), &now);
+    assert_eq!(stream.flush(), ["cds c=bad"]);
+    stream.nack(Cluster, "no such filter");
+    assert_eq!(stream.flush(), ["rds 80{x=2 y=2}"]);
 }

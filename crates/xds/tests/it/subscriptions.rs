@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use xds::Kind::{Cluster, Endpoint, Listener, Route};
 use xds::{Ask, Event, Liveness, Mode};
 
-use crate::world::{Stream, World};
+use crate::world::{Stream, World, resume, version};
 
 fn world() -> World {
     World::default()
@@ -191,35 +191,6 @@ fn types_that_are_not_served_are_answered_once() {
     assert_eq!(sotw.flush(), ["other"]);
 }
 
-/// The version that a world's resource has, as Envoy repeats it.
-fn version(world: &World, kind: xds::Kind, name: &str) -> String {
-    world.view().get(kind, name).unwrap().version().to_string()
-}
-
-fn resume(stream: &mut Stream, had: &World) {
-    for kind in [Cluster, Endpoint, Listener, Route] {
-        let view = had.view();
-        let versions: Vec<_> = view
-            .resources(kind)
-            .map(|resource| {
-                (
-                    resource.name().to_string(),
-                    version(had, kind, resource.name()),
-                )
-            })
-            .collect();
-        let has: Vec<_> = versions
-            .iter()
-            .map(|(name, version)| (name.as_str(), version.as_str()))
-            .collect();
-        let names: Vec<_> = match kind {
-            Endpoint | Route => has.iter().map(|(name, _)| *name).collect(),
-            _ => Vec::new(),
-        };
-        stream.resume(kind, &names, &has);
-    }
-}
-
 #[test]
 fn a_client_that_is_up_to_date_is_sent_nothing() {
     let mut stream = Stream::new(Mode::Delta, &world());
@@ -291,14 +262,48 @@ fn many_names_and_long_silence_are_bounded() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     stream.ask(Endpoint, &names);
     assert_eq!(stream.flush().len(), 1, "all are answered as absent");
-    // nothing is ever acknowledged, and still the newest state is sent
+    let long = "n".repeat(5000);
+    stream.ask(Endpoint, &[&long]);
+    assert!(stream.flush().is_empty(), "not remembered");
+    // nothing is acknowledged
     stream.ask(Cluster, &[]);
     stream.ask(Endpoint, &["a"]);
     stream.flush();
+    let mut sent = 2;
     for n in 0..200 {
         stream.view(&world().endpoints("a", &n.to_string()));
-        assert_eq!(stream.flush(), [format!("eds a={n}")]);
+        sent += stream.flush().len();
     }
+    assert_eq!(sent, 32, "a silent client is not told more");
+    // nor are its names kept while it is silent
+    for n in 0..10 {
+        let names: Vec<String> = (0..100_000).map(|name| format!("m{n}.{name}")).collect();
+        stream.ask(
+            Endpoint,
+            &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+    }
+    stream.ack(Endpoint);
+    let said = stream.flush();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].starts_with("eds a=199 "), "the newest state");
+    assert!(said[0].split(' ').count() < 140_000);
+}
+
+/// With its endpoints unacknowledged a cluster settles all the same, however much else was sent.
+#[test]
+fn a_cluster_settles_however_late_its_endpoints_are_acknowledged() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    let changed = world().cluster("a", "2");
+    stream.view(&changed.clone().endpoints("a", "2"));
+    assert_eq!(stream.flush(), ["cds a=2", "eds a=1"]);
+    for n in 0..100 {
+        let other = changed.clone().endpoints("b", &format!("b{n}"));
+        stream.view(&other.endpoints("a", "2"));
+        stream.flush();
+    }
+    stream.ack(Endpoint);
+    assert_eq!(stream.flush(), ["eds a=2 b=b99"]);
 }
 
 #[test]

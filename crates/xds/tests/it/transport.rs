@@ -17,8 +17,8 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Status};
 use xds::{
-    AdsService, Backend, Connect, Event, Half, Kind, Part, Resource, StreamId, Subscription, View,
-    client,
+    AdsService, Arrival, Backend, Connect, Event, Half, Kind, Part, Resource, StreamId,
+    Subscription, View, client,
 };
 
 use crate::world::World;
@@ -32,22 +32,24 @@ struct Recorder {
 }
 
 impl Backend for Recorder {
-    async fn connect(&self, first: Connect) -> Result<Subscription, Status> {
-        let token = first
-            .metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("nobody");
-        let _ = self
-            .log
-            .send(format!("{} {token} {:?}", first.node.id, first.mode));
-        match self.refused.lock().unwrap().take() {
-            Some(status) => Err(status),
-            None => Ok(Subscription {
-                views: self.views.clone(),
-                stream: StreamId(7),
-            }),
+    type Caller = String;
+
+    async fn admit(&self, arrival: Arrival) -> Result<String, Status> {
+        if let Some(status) = self.refused.lock().unwrap().take() {
+            return Err(status);
         }
+        let token = arrival.metadata.get("authorization");
+        let token = token.and_then(|value| value.to_str().ok());
+        Ok(token.unwrap_or("nobody").to_owned())
+    }
+
+    async fn connect(&self, first: Connect<String>) -> Result<Subscription, Status> {
+        let Connect { caller, node, mode } = first;
+        let _ = self.log.send(format!("{} {caller} {mode:?}", node.id));
+        Ok(Subscription {
+            views: self.views.clone(),
+            stream: StreamId(7),
+        })
     }
 
     fn report(&self, stream: StreamId, event: Event) {

@@ -338,3 +338,33 @@ impl Stream {
 fn names<T>(map: &BTreeMap<String, T>) -> Vec<&str> {
     map.keys().map(String::as_str).collect()
 }
+
+/// The version that a world's resource has, as Envoy repeats it.
+pub fn version(world: &World, kind: Kind, name: &str) -> String {
+    world.view().get(kind, name).unwrap().version().to_string()
+}
+
+/// Comes back with all that a world has.
+pub fn resume(stream: &mut Stream, had: &World) {
+    for kind in [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route] {
+        let view = had.view();
+        let versions: Vec<_> = view
+            .resources(kind)
+            .map(|resource| {
+                (
+                    resource.name().to_string(),
+                    version(had, kind, resource.name()),
+                )
+            })
+            .collect();
+        let has: Vec<_> = versions
+            .iter()
+            .map(|(name, version)| (name.as_str(), version.as_str()))
+            .collect();
+        let names: Vec<_> = match kind {
+            Kind::Endpoint | Kind::Route => has.iter().map(|(name, _)| *name).collect(),
+            _ => Vec::new(),
+        };
+        stream.resume(kind, &names, &has);
+    }
+}
