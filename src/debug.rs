@@ -157,39 +157,6 @@ async fn config_dump(State(app): State<App>, Query(Proxy { id }): Query<Proxy>) 
 }
 
 /// What is to be said of the objects, as `lateen validate -o json` says it.
-async fn diagnostics(State(app): State<App>) -> Json<Value> {
-    Json(
-        app.plane
-            .shared()
-            .diagnostics
-            .all()
-            .iter()
-            .map(diagnostic)
-            .collect(),
-    )
-}
-
-fn diagnostic(diagnostic: &Diagnostic) -> Value {
-    let Diagnostic {
-        file,
-        line,
-        severity,
-        code,
-        object,
-        field,
-        message,
-        hint,
-    } = diagnostic;
-    json!({
-        "severity": severity,
-        "code": code.as_str(),
-        "kind": object.as_ref().map(|key| key.kind.as_str()),
-        "namespace": object.as_ref().map(|key| key.namespace.as_str()),
-        "name": object.as_ref().map(|key| key.name.as_str()),
-        "field": field,
-        "file": file,
-        "line": line,
-        "message": message,
-        "hint": hint,
-    })
+async fn diagnostics(State(app): State<App>) -> Json<Vec<Diagnostic>> {
+    Json(app.plane.shared().diagnostics.all())
 }

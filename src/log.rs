@@ -12,7 +12,7 @@ use xds::{Accused, Kind};
 
 use crate::plane::Refused;
 
-/// More changed objects than this are counted by kind instead of named.
+/// More objects or resources than this are counted instead of named.
 const NAMED: usize = 20;
 
 /// Sends the log to standard error.
@@ -110,13 +110,16 @@ pub fn refused(refused: &Refused, origins: impl Fn(Kind, &Accused) -> Vec<Origin
     if accused.is_empty() {
         tracing::warn!(proxy, "{proxy} refused {kind_name}: {message}");
     }
-    for accused in accused {
+    for accused in accused.iter().take(NAMED) {
         let origins: Vec<String> = origins(*kind, accused).iter().map(origin).collect();
         let (name, origins) = (&accused.name, origins.join(", "));
         tracing::warn!(
             proxy,
             "{proxy} refused {kind_name} {name} (from {origins}): {message}"
         );
+    }
+    if let Some(more) = accused.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        tracing::warn!(proxy, "{proxy} refused {more} more {kind_name}: {message}");
     }
 }
 

@@ -199,10 +199,11 @@ fn an_edit_is_told_and_followed() {
     let dir = folder(90, 10);
     let mut run = Run::start(dir.path());
     run.hear("first success");
-    set_weights(dir.path(), 20, 80);
+    // Nothing that was right before is right after.
+    set_weights(dir.path(), 0, 100);
     run.hear("VirtualService shop/reviews changed (routing.yaml:");
     run.hear("all 6 proxies have it after");
-    let line = run.hear("calls, v1");
+    let line = run.hear("v2 100.0 %");
     assert!(line.contains("0 failed, 0 unexpected"), "{line}");
     fs::write(
         dir.path().join("broken.yaml"),
@@ -341,6 +342,20 @@ fn what_is_missing_or_misspelt_is_said() {
     let (code, said) = fails(&["dev", "--dir", "/nowhere"], |_| {});
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("/nowhere"));
+    let token = [
+        "token",
+        "create",
+        "--stateDir",
+        "/nowhere",
+        "--namespace",
+        "a",
+        "--service-account",
+        "b",
+    ];
+    let (code, said) = fails(&token, |_| {});
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("/nowhere is no folder"), "{said}");
+    assert!(!Path::new("/nowhere").exists());
     let (code, said) = fails(&["validat", "."], |_| {});
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("'validate'"), "{said}");

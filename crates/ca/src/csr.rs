@@ -1,7 +1,7 @@
 //! Reads a certificate signing request and takes one thing from it: the public key.
 //!
 //! A CSR comes from the network and says whatever its author likes. Names, extensions and attributes
-//! are not even looked at; rcgen's own CSR reader would copy them (FACTS, "Certificates and rcgen").
+//! are not even looked at; rcgen's own CSR reader would copy them.
 //! Cheap checks come first: size, form, key; the signature, which costs, last.
 
 use rcgen::SubjectPublicKeyInfo;

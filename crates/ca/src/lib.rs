@@ -1,5 +1,5 @@
 //! The certificate authority of the mesh: it gives a workload a short-lived certificate that names
-//! its SPIFFE identity, and only the identity that the caller proved (DESIGN invariant 11).
+//! its SPIFFE identity, and only the identity that the caller proved (invariant 11).
 //!
 //! [`Authority`] signs, [`Reviewer`] says who asks, [`CertificateService`] is Istio's gRPC service
 //! between the two. Keys live behind a [`RootStore`]; join tokens ([`TokenIssuer`]) let a workload in

@@ -64,6 +64,12 @@ fn main() -> ExitCode {
 /// Wrong usage, or something that is needed is missing.
 const USAGE: u8 = 2;
 
+/// Prints to standard output. A reader that hangs up (`| head`) has read enough.
+fn print(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
 /// Says what is wrong and gives the exit code for it.
 fn fail(code: u8, what: impl std::fmt::Display) -> ExitCode {
     eprintln!("lateen: {what}");

@@ -8,7 +8,7 @@ use ca::{StateDir, TokenIssuer};
 use clap::{Args, Subcommand};
 use model::{Namespace, ServiceAccount};
 
-use crate::{USAGE, fail};
+use crate::{USAGE, fail, print};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let Command::Create(create) = &arguments.command;
     match make(create) {
         Ok(token) => {
-            println!("{token}");
+            print(token);
             ExitCode::SUCCESS
         }
         Err(why) => fail(USAGE, why),

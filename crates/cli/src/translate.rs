@@ -1,4 +1,4 @@
-//! `lateen translate DIR --proxy NAMESPACE/POD`: exactly the resources that this proxy would get, offline, each
+//! `lateen translate DIR... --proxy NAMESPACE/POD`: exactly the resources that this proxy would get, offline, each
 //! with the objects that it comes from.
 
 use std::path::{Path, PathBuf};
@@ -11,17 +11,21 @@ use mesh::Workload;
 use model::{Kind, Name, Namespace, ObjectKey};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
-use sources::Directory;
-use store::SourceId;
+use sources::{Directory, MeshConfigFile};
+use store::{ChangeSet, SourceId};
 use wire::istio::networking::nds::v1::{NameTable, name_table::NameInfo};
 use xds::Resource;
 
-use crate::{USAGE, fail};
+use crate::{USAGE, fail, print};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The folder of YAML
-    dir: PathBuf,
+    /// The folders of YAML, as lateend is given them
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// The file of the MeshConfig, as lateend is given it
+    #[arg(long = "meshConfig", value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
     /// The proxy: the namespace and name of a Pod or WorkloadEntry in the folder
     #[arg(long, value_name = "NAMESPACE/POD")]
     proxy: String,
@@ -39,7 +43,7 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let shown = match translate(&arguments.dir, &arguments.proxy) {
+    let shown = match translate(arguments) {
         Ok(shown) => shown,
         Err(error) => return fail(USAGE, error),
     };
@@ -48,7 +52,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Format::Yaml => serde_saphyr::to_string(&shown).map_err(|error| error.to_string()),
     };
     match text {
-        Ok(text) => println!("{}", text.trim_end()),
+        Ok(text) => print(text.trim_end()),
         Err(error) => return fail(1, error),
     }
     ExitCode::SUCCESS
@@ -71,16 +75,12 @@ enum TranslateError {
     Unreadable(String, std::io::Error),
 }
 
-/// Everything that a proxy would get from a folder: by type, ordered by name.
-fn translate(directory: &Path, proxy: &str) -> Result<Value, TranslateError> {
+/// Everything that a proxy would get from folders: by type, ordered by name.
+fn translate(arguments: &Arguments) -> Result<Value, TranslateError> {
     let mut control = Control::new([]);
-    let unreadable = |error| TranslateError::Unreadable(directory.display().to_string(), error);
-    control.apply(
-        Directory::open(directory, SourceId(0))
-            .map_err(unreadable)?
-            .read(),
-    );
-    let info = find(&control, proxy)?;
+    control.apply(read(arguments)?);
+    warn_of_addresses(&control);
+    let info = find(&control, &arguments.proxy)?;
     let id = control.connect(info);
     let view = control.view(id).unwrap_or_default();
     let mut shown = Map::new();
@@ -92,6 +92,40 @@ fn translate(directory: &Path, proxy: &str) -> Result<Value, TranslateError> {
         shown.insert(title(kind).to_owned(), Value::Array(of_kind?));
     }
     Ok(Value::Object(shown))
+}
+
+fn read(arguments: &Arguments) -> Result<Vec<ChangeSet>, TranslateError> {
+    let unreadable = |path: &Path| {
+        let path = path.display().to_string();
+        |error| TranslateError::Unreadable(path, error)
+    };
+    let mut sets = Vec::new();
+    for (number, dir) in (0..).zip(&arguments.dirs) {
+        let mut directory = Directory::open(dir, SourceId(number)).map_err(unreadable(dir))?;
+        sets.extend(directory.read());
+    }
+    if let Some(path) = &arguments.mesh_config {
+        let source = SourceId(u32::MAX);
+        let mut file = MeshConfigFile::open(path, source).map_err(unreadable(path))?;
+        sets.extend(file.read());
+    }
+    Ok(sets)
+}
+
+/// Pods get their addresses from whoever starts them; without one a Pod is no endpoint of anything.
+fn warn_of_addresses(control: &Control) {
+    let mesh = control.mesh();
+    let workloads = mesh.snapshot().objects.keys();
+    let without = workloads
+        .filter_map(|key| mesh.workload(key))
+        .filter(|workload| workload.addresses.is_empty())
+        .count();
+    if without > 0 {
+        eprintln!(
+            "lateen: {without} workloads have no address (status.podIP), so no service has them as endpoints here; a \
+             mesh that runs them gives them addresses"
+        );
+    }
 }
 
 fn find(control: &Control, proxy: &str) -> Result<ProxyInfo, TranslateError> {

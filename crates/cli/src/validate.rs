@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use control::Control;
 use model::{Diagnostic, Severity};
-use serde::Serialize;
 use sources::Directory;
 use store::SourceId;
 
-use crate::{USAGE, fail};
+use crate::{USAGE, fail, print};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -30,21 +29,6 @@ enum Format {
     Json,
 }
 
-/// A diagnostic as JSON.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    severity: String,
-    code: &'a str,
-    kind: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-    field: &'a str,
-    file: &'a str,
-    line: u32,
-    message: &'a str,
-    hint: &'a str,
-}
-
 pub fn run(arguments: &Arguments) -> ExitCode {
     let diagnostics = match diagnostics(&arguments.dir) {
         Ok(diagnostics) => diagnostics,
@@ -55,13 +39,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     match arguments.output {
         Format::Text => for_people(&diagnostics),
-        Format::Json => {
-            let lines: Vec<Line> = diagnostics.iter().map(line).collect();
-            match serde_json::to_string_pretty(&lines) {
-                Ok(text) => println!("{text}"),
-                Err(error) => return fail(1, error),
-            }
-        }
+        Format::Json => match serde_json::to_string_pretty(&diagnostics) {
+            Ok(text) => print(text),
+            Err(error) => return fail(1, error),
+        },
     }
     let has_errors = diagnostics
         .iter()
@@ -83,7 +64,7 @@ fn diagnostics(dir: &Path) -> io::Result<Vec<Diagnostic>> {
 
 fn for_people(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
-        println!("{diagnostic}");
+        print(diagnostic);
     }
     let count = |severity| {
         diagnostics
@@ -96,20 +77,4 @@ fn for_people(diagnostics: &[Diagnostic]) {
         count(Severity::Error),
         count(Severity::Warning)
     );
-}
-
-fn line(diagnostic: &Diagnostic) -> Line<'_> {
-    let object = diagnostic.object.as_ref();
-    Line {
-        severity: diagnostic.severity.to_string(),
-        code: diagnostic.code.as_str(),
-        kind: object.map_or("", |object| object.kind.as_str()),
-        namespace: object.map_or("", |object| object.namespace.as_str()),
-        name: object.map_or("", |object| object.name.as_str()),
-        field: &diagnostic.field,
-        file: diagnostic.file.as_deref().unwrap_or_default(),
-        line: diagnostic.line.unwrap_or(1),
-        message: &diagnostic.message,
-        hint: &diagnostic.hint,
-    }
 }

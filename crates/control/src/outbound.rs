@@ -27,6 +27,8 @@ pub(crate) struct Outbound {
 #[derive(Debug)]
 struct Overlay {
     own: HashMap<Slot, Option<Arc<Value>>>,
+    /// How many of its own slots are of a kind.
+    own_of: BTreeMap<Kind, usize>,
     half: Arc<Half>,
     users: usize,
 }
@@ -135,6 +137,7 @@ impl Outbound {
         }
         let mut overlay = Overlay {
             own: HashMap::new(),
+            own_of: BTreeMap::new(),
             half: Arc::new(self.base_half.clone()),
             users: 1,
         };
@@ -189,20 +192,23 @@ impl Overlay {
         let held = held.and_then(|resource| resource.parts().get(&*part));
         let changed = held.map(|part| part.hash) != now.as_ref().map(|value| value.part.hash);
         let as_base = now.as_ref() == base;
+        let was_own = if as_base {
+            self.own.remove(slot).is_some()
+        } else {
+            self.own.insert(slot.clone(), now.clone()).is_some()
+        };
+        let own = self.own_of.entry(kind).or_default();
+        *own = *own + usize::from(!as_base) - usize::from(was_own);
         if changed {
+            let alike = *own == 0;
             let half = Arc::make_mut(&mut self.half);
-            match base_half
-                .get(kind, &name)
-                .filter(|_| as_base && part.is_empty() && kind != Kind::Route)
-            {
+            let shared = base_half.get(kind, &name);
+            match shared.filter(|_| as_base && part.is_empty() && kind != Kind::Route) {
+                // a scope that has nothing of its own goes on sharing what all share
+                _ if alike => *half.resources_mut(kind) = base_half.resources(kind).clone(),
                 Some(shared) => half.insert(kind, Arc::clone(shared)),
                 None => put(half, slot, now.as_deref()),
             }
-        }
-        if as_base {
-            self.own.remove(slot);
-        } else {
-            self.own.insert(slot.clone(), now);
         }
         changed
     }

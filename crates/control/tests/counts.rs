@@ -1,5 +1,5 @@
 //! What a change costs, counted: 1,000 services in 100 namespaces, 20 classes of proxies. Builds, translations and
-//! encodings follow the change, never the mesh (WALKTHROUGH.md).
+//! encodings follow the change, never the mesh.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

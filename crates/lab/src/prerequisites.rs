@@ -15,7 +15,7 @@ const SYSTEM: [(&str, &str); 4] = [
 ];
 
 /// Where Debian keeps what only root needs, and where an ordinary user's `PATH` does not look.
-const ROOTS_OWN: &str = "/usr/sbin:/sbin";
+const ROOTS_OWN: &str = ":/usr/sbin:/sbin";
 
 /// Why an ordinary user is not enough.
 const ROOT: &str = "root: every workload gets a network namespace of its own, and its traffic is captured there with \
@@ -31,7 +31,9 @@ pub fn missing(programs: &Programs, search_path: &OsStr) -> Vec<String> {
         )];
     }
     let mut missing = Vec::new();
+    let mut search_path = search_path.to_owned();
     if !nix::unistd::geteuid().is_root() {
+        search_path.push(ROOTS_OWN);
         // Root's home is another, and what was downloaded is not there.
         missing.push(format!(
             "{ROOT}. Run the same command with: sudo env ENVOY={}",
@@ -40,7 +42,7 @@ pub fn missing(programs: &Programs, search_path: &OsStr) -> Vec<String> {
     }
     let mut packages = Vec::new();
     for (program, package) in SYSTEM {
-        if find(program, search_path).is_none() {
+        if find(program, &search_path).is_none() {
             missing.push(program.to_owned());
             if !packages.contains(&package) {
                 packages.push(package);
@@ -71,7 +73,6 @@ pub fn missing(programs: &Programs, search_path: &OsStr) -> Vec<String> {
 
 fn find(program: &str, search_path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(search_path)
-        .chain(std::env::split_paths(ROOTS_OWN))
         .map(|folder| folder.join(program))
         .find(|path| is_program(path))
 }

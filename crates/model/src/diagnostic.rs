@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::{ObjectKey, Place};
 
@@ -226,5 +227,34 @@ impl fmt::Display for Diagnostic {
             write!(f, " ({})", self.hint)?;
         }
         Ok(())
+    }
+}
+
+/// As `lateen validate -o json` and `/debug/diagnostics` say it: what is not known is empty, and line 1.
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            file,
+            line,
+            severity,
+            code,
+            object,
+            field,
+            message,
+            hint,
+        } = self;
+        let object = object.as_ref();
+        let mut said = serializer.serialize_struct("Diagnostic", 10)?;
+        said.serialize_field("severity", severity)?;
+        said.serialize_field("code", code.as_str())?;
+        said.serialize_field("kind", object.map_or("", |key| key.kind.as_str()))?;
+        said.serialize_field("namespace", object.map_or("", |key| key.namespace.as_str()))?;
+        said.serialize_field("name", object.map_or("", |key| key.name.as_str()))?;
+        said.serialize_field("field", field)?;
+        said.serialize_field("file", file.as_deref().unwrap_or_default())?;
+        said.serialize_field("line", &line.unwrap_or(1))?;
+        said.serialize_field("message", message)?;
+        said.serialize_field("hint", hint)?;
+        said.end()
     }
 }

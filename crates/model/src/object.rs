@@ -85,7 +85,7 @@ impl Kind {
         !matches!(self, Self::Namespace | Self::MeshConfig)
     }
 
-    /// Whether a rejected object of this kind must close what it cannot open (DESIGN, invariant 3).
+    /// Whether a rejected object of this kind must close what it cannot open (ARCHITECTURE.md, invariant 3).
     #[must_use]
     pub fn is_security(self) -> bool {
         matches!(self, Self::AuthorizationPolicy | Self::PeerAuthentication)

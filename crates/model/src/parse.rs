@@ -3,7 +3,7 @@
 //! Parsing is total. It takes every wire struct apart field by field, and all that it finds is a [`Diagnostic`] with
 //! field path and line. An object is refused when it has a wrong JSON type, an unknown enum value, a value out of
 //! range, exclusive fields together, or lacks a required field; all else is applied with diagnostics. Unknown fields
-//! are errors, dropped, and the rest is applied (DESIGN, invariant 2).
+//! are errors, dropped, and the rest is applied (invariant 2).
 
 mod authorization_policy;
 mod connection_pool;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use model::Severity;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::cases::format::{Case, CaseError};
 use crate::inside::{HOME, folder};
 use crate::kube::{replace, text};
 use crate::mesh::{Mesh, MeshError, Options};
-use crate::progress::{Wanted, marker};
+use crate::progress::{AFTERGLOW, Wanted, marker};
 use crate::read::{self, Reading};
 
 /// How a case went.

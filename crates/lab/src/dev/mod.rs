@@ -70,9 +70,20 @@ pub async fn run(settings: Settings) -> Result<End, MeshError> {
     let edits = sources::watch(vec![settings.dir.clone()]).map_err(|error| {
         MeshError::Io(settings.dir.display().to_string(), io::Error::other(error))
     })?;
-    let mut dev = tokio::select! {
-        dev = start(&settings, &mut screen) => dev?,
-        () = signals.wait() => return Ok(End::Interrupted),
+    let started = tokio::select! {
+        dev = start(&settings, &mut screen) => Some(dev),
+        () = signals.wait() => None,
+    };
+    let mut dev = match started {
+        Some(Ok(dev)) => dev,
+        Some(Err(error)) => {
+            print(&settings, &Report::of_nothing());
+            return Err(error);
+        }
+        None => {
+            print(&settings, &Report::of_nothing());
+            return Ok(End::Interrupted);
+        }
     };
     let interrupted = tokio::select! {
         () = dev.watch(edits, &mut screen) => false,
@@ -90,6 +101,12 @@ fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+fn print(settings: &Settings, report: &Report) {
+    if settings.json {
+        println!("{}", serde_json::to_string(report).unwrap_or_default());
+    }
 }
 
 struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
@@ -374,9 +391,8 @@ impl<'a> Dev<'a> {
                 ));
             }
         }
-        if self.settings.json {
-            println!("{}", serde_json::to_string(&report).unwrap_or_default());
-        } else {
+        print(self.settings, &report);
+        if !self.settings.json {
             screen.say(if report.ok {
                 "the mesh does what the YAML says"
             } else {

@@ -40,6 +40,17 @@ pub struct Report {
     pub ok: bool,
 }
 
+impl Report {
+    /// What is to be said of a mesh that did not start.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        Self {
+            ok: false,
+            ..Tally::default().report(None, 0)
+        }
+    }
+}
+
 /// What came of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Came {

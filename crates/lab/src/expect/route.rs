@@ -263,9 +263,8 @@ fn holds(wanted: &StringMatch, value: &str) -> bool {
     match wanted {
         StringMatch::Exact(exact) => value == &**exact,
         StringMatch::Prefix(prefix) => value.starts_with(&**prefix),
-        StringMatch::Regex(regex) => {
-            Regex::new(&format!("^(?:{regex})$")).is_ok_and(|regex| regex.is_match(value))
-        }
+        StringMatch::Regex(regex) => Regex::new(&format!("^(?:{})$", regex.as_str()))
+            .is_ok_and(|regex| regex.is_match(value)),
         StringMatch::Present => true,
     }
 }

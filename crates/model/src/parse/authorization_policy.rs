@@ -1,5 +1,5 @@
 //! AuthorizationPolicy: who may call what. A condition that cannot be checked is flagged `unknown`: it never holds in
-//! ALLOW and always holds in DENY (DESIGN, invariant 3). That includes fields that do not exist.
+//! ALLOW and always holds in DENY (invariant 3). That includes fields that do not exist.
 
 use std::sync::Arc;
 
