@@ -17,5 +17,6 @@ mod inside;
 mod lateend;
 mod mesh;
 mod mutants;
+mod normalisation;
 mod secure_naming;
 mod tidy;

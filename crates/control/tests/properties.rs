@@ -33,7 +33,7 @@ fn the_order_of_objects_does_not_matter() {
 }
 
 #[test]
-fn envoy_accepts_whatever_users_write() {
+fn sec_27_envoy_accepts_whatever_users_write() {
     check(
         "Envoy accepts whatever users write",
         Run::default(),

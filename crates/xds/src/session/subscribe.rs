@@ -12,10 +12,6 @@ use crate::{Kind, Resource};
 /// A stream that subscribes to more names than this that do not exist has them answered but not remembered.
 const MAX_NAMES: usize = 65_536;
 
-/// As many names may wait for an answer while others wait for an acknowledgement; further ones that do not exist are
-/// dropped.
-const MAX_WAITING: usize = 2 * MAX_NAMES;
-
 /// No name that exists is longer, in bytes. Longer ones are dropped.
 const MAX_NAME: usize = 4096;
 
@@ -126,6 +122,8 @@ impl Session {
         initial: &HashMap<String, String>,
     ) -> usize {
         let (mut changed, mode) = (0, self.mode);
+        // a client that asks on without acknowledging what it is told: of names that do not exist it is told no more
+        let silent = self.channel(kind).pending.len() >= MAX_NAMES;
         for name in names {
             let target = self.view.get(kind, name);
             let claimed = claimed(name, target, initial);
@@ -133,8 +131,7 @@ impl Session {
                 target.map_or_else(|| Arc::from(name), |resource| Arc::clone(resource.name()));
             let half = self.view.outbound.resources(kind);
             let channel = self.channels.get_mut(kind);
-            let waiting = channel.pending.len() >= MAX_WAITING;
-            if target.is_none() && (waiting || name.len() > MAX_NAME) {
+            if target.is_none() && (silent || name.len() > MAX_NAME) {
                 continue;
             }
             let wildcard = channel.names.wildcard && channel.begun;

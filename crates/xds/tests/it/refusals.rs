@@ -17,7 +17,7 @@ fn world() -> World {
 }
 
 #[test]
-fn one_refused_part_stays_behind() {
+fn sec_39_one_refused_part_stays_behind_on_its_stream() {
     let mut stream = Stream::synced(Mode::Delta, &world());
     stream.view(&world().route("80", "x", "bad", &["a"]));
     assert_eq!(stream.flush(), ["rds 80{x=bad y=1}"]);
