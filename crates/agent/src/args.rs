@@ -97,7 +97,7 @@ pub struct ProxyArguments {
     /// Run as this user (needs root); rules of `capture` let its traffic pass
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,
-    /// Run as this group (needs root)
+    /// Run as this group (needs root); the number of --uid by default
     #[arg(long, value_name = "GID")]
     pub gid: Option<u32>,
 }

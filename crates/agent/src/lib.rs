@@ -81,10 +81,9 @@ fn run_proxy(arguments: &ProxyArguments) -> Result<(), (u8, String)> {
 
 /// Becomes the user whose traffic the rules of [`capture`] let pass, with a folder of its own.
 fn change_user(arguments: &ProxyArguments) -> std::io::Result<()> {
-    let (uid, gid) = (
-        arguments.uid.map(Uid::from_raw),
-        arguments.gid.map(Gid::from_raw),
-    );
+    let uid = arguments.uid.map(Uid::from_raw);
+    // Root's group is not for whom root's user is not.
+    let gid = arguments.gid.or(arguments.uid).map(Gid::from_raw);
     if uid.is_none() && gid.is_none() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! `lateen-agent proxy`: a real Envoy, a control plane that the test plays, a network of the test's own.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::process::Command;
 
 use agent::admin::call;
@@ -249,6 +249,26 @@ fn a_new_certificate_reaches_envoy_and_cuts_no_stream() {
                 .is_ok()
         );
     });
+}
+
+#[test]
+fn who_is_not_root_is_not_in_its_group_either() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_lateen-agent"))
+        .args(["proxy", "--namespace", "shop", "--pod", "cart"])
+        .args(["--uid", "1337", "--ip", "127.0.0.1"])
+        // This address is nobody's: here the start ends.
+        .args(["--dnsAddress", "192.0.2.1:15053", "--workDir"])
+        .arg(folder.path().join("agent"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(error.contains("192.0.2.1:15053"), "{error}");
+    for made in ["agent", "agent/xds.sock"] {
+        let made = std::fs::metadata(folder.path().join(made)).unwrap();
+        assert_eq!((made.uid(), made.gid()), (1337, 1337));
+    }
 }
 
 #[test]
