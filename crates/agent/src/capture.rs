@@ -211,12 +211,10 @@ pub enum CaptureError {
 /// # Errors
 /// [`CaptureError`]. Each address family is set as a whole or not at all.
 pub fn run(arguments: &CaptureArguments) -> Result<(), CaptureError> {
+    if arguments.undo {
+        return undo();
+    }
     for family in families() {
-        if arguments.undo {
-            let undo = tables::undo(&save(family)?);
-            restore(family, &undo)?;
-            continue;
-        }
         let servers: BTreeSet<_> = pod_nameservers().into_iter().collect();
         let rules = rules(arguments, family, &servers);
         if arguments.apply {
@@ -230,6 +228,17 @@ pub fn run(arguments: &CaptureArguments) -> Result<(), CaptureError> {
         }
     }
     Ok(())
+}
+
+/// In both families: the pod may have had an IPv6 address when the rules were set.
+fn undo() -> Result<(), CaptureError> {
+    restore(Family::V4, &tables::undo(&save(Family::V4)?))?;
+    match save(Family::V6) {
+        Ok(saved) => restore(Family::V6, &tables::undo(&saved)),
+        // Where nothing can read rules of IPv6, nothing can have set them.
+        Err(CaptureError::Run(..)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// IPv6 only where the pod has it: its kernel may not even know it.

@@ -69,7 +69,28 @@ fn applying_twice_is_applying_once_and_undo_leaves_what_was_there() {
         both.contains(&"-A ISTIO_OUTPUT -s ::6/128 -o lo -j RETURN".to_owned()),
         "{both:#?}"
     );
+    // Its rules go even when its address went before them.
+    ip("addr del fd00::7/64 dev eth0");
     capture(&["--undo"]);
+    assert_eq!(rules(), before);
+}
+
+#[test]
+fn undo_needs_no_programs_for_ipv6() {
+    enter();
+    let before = rules();
+    capture(&["--apply"]);
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["iptables-save", "iptables-restore"] {
+        let found = run("sh", &["-c", &format!("command -v {program}")]);
+        std::os::unix::fs::symlink(found.trim(), programs.path().join(program)).unwrap();
+    }
+    let undone = Command::new(AGENT)
+        .args(["capture", "--undo"])
+        .env("PATH", programs.path())
+        .status()
+        .unwrap();
+    assert!(undone.success());
     assert_eq!(rules(), before);
 }
 
