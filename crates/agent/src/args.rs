@@ -34,7 +34,7 @@ pub struct Arguments {
 pub enum Command {
     /// Runs an Envoy and all that it needs until SIGTERM or SIGINT
     Proxy(Box<ProxyArguments>),
-    /// Prints, sets (--apply) or removes (--undo) the rules that lead a pod's traffic through Envoy
+    /// Prints (one --family), sets (--apply) or removes (--undo) the rules that lead a pod's traffic through Envoy
     Capture(Box<CaptureArguments>),
     /// Becomes a program that the kernel ends together with the agent
     #[command(hide = true)]

@@ -1,6 +1,6 @@
 //! `lateen-agent capture`: the rules that lead a pod's connections through Envoy, with Istio's chains and flags.
 //!
-//! Without `--apply` the rules are only printed, as `iptables-restore` reads them. Everything stands in chains of our
+//! Without `--apply` the rules of one address family are only printed, as `iptables-restore` reads them. Everything stands in chains of our
 //! own, so that applying twice changes nothing and `--undo` leaves what was there before.
 
 mod rules;
@@ -17,7 +17,9 @@ use ipnet::IpNet;
 
 use crate::dns::pod_nameservers;
 use crate::node::interface_addresses;
-use rules::{Family, rules};
+pub use rules::Family;
+use rules::rules;
+use tables::Rules;
 
 /// `lateen-agent capture`, with the flags of `istio-iptables`.
 #[derive(Clone, Debug, Args)]
@@ -28,6 +30,9 @@ pub struct CaptureArguments {
     /// Remove them, and nothing else
     #[arg(long)]
     pub undo: bool,
+    /// The address family whose rules are printed, 4 or 6; --apply and --undo are for both
+    #[arg(long, value_name = "4|6", default_value = "4", conflicts_with_all = ["apply", "undo"])]
+    pub family: Family,
     /// Envoy's port for outbound connections
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = 15001)]
     pub envoy_port: u16,
@@ -212,22 +217,37 @@ pub enum CaptureError {
 /// [`CaptureError`]. Each address family is set as a whole or not at all.
 pub fn run(arguments: &CaptureArguments) -> Result<(), CaptureError> {
     if arguments.undo {
-        return undo();
+        undo()
+    } else if arguments.apply {
+        apply(arguments)
+    } else {
+        print(arguments)
     }
+}
+
+fn apply(arguments: &CaptureArguments) -> Result<(), CaptureError> {
     for family in families() {
-        let servers: BTreeSet<_> = pod_nameservers().into_iter().collect();
-        let rules = rules(arguments, family, &servers);
-        if arguments.apply {
-            let apply = tables::apply(&rules, &save(family)?);
-            restore(family, &apply)?;
-        } else {
-            let text = tables::print(&rules);
-            let mut out = io::stdout().lock();
-            write!(out, "# {} --noflush\n{text}", restore_program(family))
-                .map_err(CaptureError::Print)?;
-        }
+        let apply = tables::apply(&rules_of(arguments, family), &save(family)?);
+        restore(family, &apply)?;
     }
     Ok(())
+}
+
+fn print(arguments: &CaptureArguments) -> Result<(), CaptureError> {
+    let family = arguments.family;
+    let text = tables::print(&rules_of(arguments, family));
+    let program = restore_program(family);
+    write!(io::stdout().lock(), "# {program} --noflush\n{text}").map_err(CaptureError::Print)?;
+    if family == Family::V4 && families().contains(&Family::V6) {
+        // Not into the rules, which are for one program.
+        eprintln!("lateen-agent: these are the rules of IPv4; --family 6 prints those of IPv6");
+    }
+    Ok(())
+}
+
+fn rules_of(arguments: &CaptureArguments, family: Family) -> Rules {
+    let servers: BTreeSet<_> = pod_nameservers().into_iter().collect();
+    rules(arguments, family, &servers)
 }
 
 /// In both families: the pod may have had an IPv6 address when the rules were set.

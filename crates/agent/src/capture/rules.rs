@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -10,9 +11,23 @@ use super::{CaptureArguments, Selection};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub enum Family {
+    /// IPv4
     V4,
+    /// IPv6
     V6,
+}
+
+impl FromStr for Family {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "4" => Ok(Self::V4),
+            "6" => Ok(Self::V6),
+            _ => Err("write 4 or 6"),
+        }
+    }
 }
 
 impl Family {

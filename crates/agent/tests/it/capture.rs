@@ -76,6 +76,32 @@ fn applying_twice_is_applying_once_and_undo_leaves_what_was_there() {
 }
 
 #[test]
+fn what_is_printed_is_for_the_program_of_one_family() {
+    enter();
+    ip("addr add fd00::7/64 dev eth0 nodad");
+    capture(&["--apply"]);
+    let applied = rules();
+    capture(&["--undo"]);
+    let restore = |printed: &str, program: &str| {
+        let script = format!("$0 capture {printed} | {program} --noflush");
+        run("bash", &["-o", "pipefail", "-c", &script, AGENT]);
+    };
+    restore("", "iptables-restore");
+    assert!(!rules().iter().any(|rule| rule.contains("::")));
+    restore("--family 6", "ip6tables-restore");
+    assert_eq!(rules(), applied);
+
+    let said = |flags: &[&str]| {
+        let done = Command::new(AGENT).arg("capture").args(flags).output();
+        String::from_utf8(done.unwrap().stderr).unwrap()
+    };
+    assert!(said(&[]).contains("--family 6"));
+    assert_eq!(said(&["--family", "6"]), "");
+    ip("addr del fd00::7/64 dev eth0");
+    assert_eq!(said(&[]), "");
+}
+
+#[test]
 fn undo_needs_no_programs_for_ipv6() {
     enter();
     let before = rules();
