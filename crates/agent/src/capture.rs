@@ -201,7 +201,7 @@ impl fmt::Display for Interface {
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// A program cannot be run.
-    #[error("cannot run {0}: {1}")]
+    #[error("cannot run {0}: {1}; it is in Debian's package iptables")]
     Run(&'static str, io::Error),
     /// A program refused; usually because this is not root.
     #[error("{0} failed: {1}")]

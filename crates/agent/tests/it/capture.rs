@@ -102,6 +102,19 @@ fn what_is_printed_is_for_the_program_of_one_family() {
 }
 
 #[test]
+fn where_iptables_is_missing_its_package_is_named() {
+    let nothing = tempfile::tempdir().unwrap();
+    let done = Command::new(AGENT)
+        .args(["capture", "--apply"])
+        .env("PATH", nothing.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(error.contains("cannot run iptables-save") && error.contains("package iptables"));
+}
+
+#[test]
 fn undo_needs_no_programs_for_ipv6() {
     enter();
     let before = rules();
