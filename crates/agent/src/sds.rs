@@ -4,10 +4,10 @@
 //! Each pair of Envoy and name is a stream of its own, which is sent a secret when it is there and again when it is new.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use envoy_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use envoy_api::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate, secret,
@@ -24,6 +24,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use xxhash_rust::xxh3::xxh3_128;
+use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::rotation::Current;
@@ -43,13 +45,17 @@ const MAX_NAMES: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Secrets {
     current: Current,
+    versions: Versions,
 }
 
 impl Secrets {
     /// Serves this certificate.
     #[must_use]
     pub fn new(current: Current) -> Self {
-        Self { current }
+        Self {
+            current,
+            versions: Versions::default(),
+        }
     }
 
     /// The service for tonic.
@@ -163,26 +169,28 @@ async fn read(path: &str) -> Option<String> {
     }
 }
 
-fn response(secrets: &[Secret]) -> DiscoveryResponse {
-    let resources: Vec<_> = secrets.iter().map(envoy_api::pack).collect();
-    let mut hasher = DefaultHasher::new();
-    for resource in &resources {
-        resource.value.hash(&mut hasher);
-    }
-    let version = format!("{:x}", hasher.finish());
-    DiscoveryResponse {
-        nonce: version.clone(),
-        version_info: version,
-        resources,
-        type_url: SECRET.to_owned(),
-        ..DiscoveryResponse::default()
+/// Numbers the responses: Envoy shows versions to whom it does not show keys, so they tell nothing of a key.
+#[derive(Clone, Debug, Default)]
+struct Versions(Arc<AtomicU64>);
+
+impl Versions {
+    fn response(&self, secrets: &[Secret]) -> DiscoveryResponse {
+        let version = (self.0.fetch_add(1, Ordering::Relaxed) + 1).to_string();
+        DiscoveryResponse {
+            nonce: version.clone(),
+            version_info: version,
+            resources: secrets.iter().map(envoy_api::pack).collect(),
+            type_url: SECRET.to_owned(),
+            ..DiscoveryResponse::default()
+        }
     }
 }
 
 /// One stream: the names that it wants, each with the hash of what it was sent.
 struct Session {
     current: Current,
-    wanted: BTreeMap<String, Option<Bytes>>,
+    versions: Versions,
+    wanted: BTreeMap<String, Option<u128>>,
     files: Interval,
 }
 
@@ -198,7 +206,7 @@ impl Session {
         let names = request.resource_names.into_iter();
         self.wanted = names
             .map(|name| {
-                let sent = self.wanted.get(&name).cloned().flatten();
+                let sent = self.wanted.get(&name).copied().flatten();
                 (name, sent)
             })
             .collect();
@@ -215,12 +223,12 @@ impl Session {
             let Some(secret) = secret(name, current.as_deref()).await? else {
                 continue;
             };
-            let bytes = Bytes::from(secret.encode_to_vec());
-            is_new |= sent.as_ref() != Some(&bytes);
-            *sent = Some(bytes);
+            let hash = xxh3_128(&Zeroizing::new(secret.encode_to_vec()));
+            is_new |= *sent != Some(hash);
+            *sent = Some(hash);
             secrets.push(secret);
         }
-        Ok(is_new.then(|| response(&secrets)))
+        Ok(is_new.then(|| self.versions.response(&secrets)))
     }
 
     async fn run(
@@ -263,6 +271,7 @@ impl SecretDiscoveryService for Secrets {
         files.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let session = Session {
             current: self.current.clone(),
+            versions: self.versions.clone(),
             wanted: BTreeMap::new(),
             files,
         };
@@ -295,6 +304,6 @@ impl SecretDiscoveryService for Secrets {
                 secret.ok_or_else(|| Status::unavailable(format!("{name:?} is not there yet")))?,
             );
         }
-        Ok(Response::new(response(&secrets)))
+        Ok(Response::new(self.versions.response(&secrets)))
     }
 }

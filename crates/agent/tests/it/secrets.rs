@@ -161,6 +161,21 @@ async fn svid_35_the_certificate_and_the_roots_come_when_they_are_there_and_agai
 }
 
 #[tokio::test]
+async fn versions_are_numbers_and_tell_nothing_of_a_key() {
+    let (sender, mut client, _folder) = serve().await;
+    sender.send_replace(Some(certificate(&Authority::new())));
+    let mut versions = Vec::new();
+    for _ in 0..2 {
+        let fetched = client.fetch_secrets(ask("default")).await.unwrap();
+        versions.push(fetched.into_inner().version_info);
+    }
+    let mut stream = subscribe(&mut client, "default").await;
+    let sent = tokio::time::timeout(Duration::from_secs(10), stream.responses.message()).await;
+    versions.push(sent.unwrap().unwrap().unwrap().version_info);
+    assert_eq!(versions, ["1", "2", "3"]);
+}
+
+#[tokio::test]
 async fn svid_35_files_of_the_pod_come_by_name_and_are_watched() {
     let (_sender, mut client, folder) = serve().await;
     let path = |name: &str| folder.path().join(name).display().to_string();
