@@ -255,10 +255,10 @@ fn read_source(
         }
     }
     Source {
-        principals: patterns(principals, &at.field("principals"), notes),
-        not_principals: patterns(not_principals, &at.field("notPrincipals"), notes),
-        namespaces: patterns(namespaces, &at.field("namespaces"), notes),
-        not_namespaces: patterns(not_namespaces, &at.field("notNamespaces"), notes),
+        principals: patterns(&principals, &at.field("principals"), notes),
+        not_principals: patterns(&not_principals, &at.field("notPrincipals"), notes),
+        namespaces: patterns(&namespaces, &at.field("namespaces"), notes),
+        not_namespaces: patterns(&not_namespaces, &at.field("notNamespaces"), notes),
         service_accounts: accounts(&service_accounts, &at.field("serviceAccounts"), notes),
         not_service_accounts: accounts(
             &not_service_accounts,
@@ -297,27 +297,43 @@ fn read_operation(
     let mut unknown = unknown || empty;
     unknown |= notes.not_yet_with(&at.field("hosts"), &hosts, CLOSED);
     unknown |= notes.not_yet_with(&at.field("notHosts"), &not_hosts, CLOSED);
-    for (name, list) in [("paths", &paths), ("notPaths", &not_paths)] {
-        let at = at.field(name);
-        for (index, path) in list.iter().enumerate() {
-            let template = Some(path).filter(|path| path.contains('{'));
-            unknown |= notes.not_yet_with(&at.item(index), &template, CLOSED);
-        }
-    }
+    let (paths, has_template) = path_patterns(&paths, &at.field("paths"), notes);
+    let (not_paths, not_template) = path_patterns(&not_paths, &at.field("notPaths"), notes);
+    unknown |= has_template || not_template;
     Operation {
-        paths: patterns(paths, &at.field("paths"), notes),
-        not_paths: patterns(not_paths, &at.field("notPaths"), notes),
-        methods: patterns(methods, &at.field("methods"), notes),
-        not_methods: patterns(not_methods, &at.field("notMethods"), notes),
+        // A template may mean any path: beside it the other paths narrow nothing. What `notPaths` exempts stays exempt.
+        paths: if has_template { Arc::default() } else { paths },
+        not_paths,
+        methods: patterns(&methods, &at.field("methods"), notes),
+        not_methods: patterns(&not_methods, &at.field("notMethods"), notes),
         ports: ports(&wire_ports, &at.field("ports"), notes),
         not_ports: ports(&not_ports, &at.field("notPorts"), notes),
         unknown,
     }
 }
 
-fn patterns(list: Vec<String>, at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[StringPattern]> {
+/// The paths that stand for themselves, and whether there are templates (`/a/{*}`) beside them.
+fn path_patterns(
+    list: &[String],
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> (Arc<[StringPattern]>, bool) {
+    let is_template = |path: &&String| path.contains('{');
+    let mut has_template = false;
+    for (index, path) in list.iter().enumerate() {
+        let template = Some(path).filter(is_template);
+        has_template |= notes.not_yet_with(&at.item(index), &template, CLOSED);
+    }
+    let found = patterns(list, at, notes);
+    let known = list.iter().zip(found.iter());
+    let known = known.filter(|(path, _)| !is_template(path));
+    let known = known.map(|(_, pattern)| pattern.clone()).collect();
+    (known, has_template)
+}
+
+fn patterns(list: &[String], at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[StringPattern]> {
     let mut found = Vec::with_capacity(list.len());
-    for (index, text) in list.into_iter().enumerate() {
+    for (index, text) in list.iter().enumerate() {
         let at = at.item(index);
         let inside = text
             .get(1..text.len().saturating_sub(1))
@@ -333,7 +349,7 @@ fn patterns(list: Vec<String>, at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[Strin
                 "write abc*, *abc or *",
             );
         }
-        found.push(StringPattern::new(&text));
+        found.push(StringPattern::new(text));
     }
     found.into()
 }

@@ -194,8 +194,13 @@ fn conditions_that_are_not_understood_are_flagged() {
         &["warning LAT0004 to[0].operation.hosts"],
     );
     assert!(hosts.to[0].unknown);
-    let template = json!({"to": [{"operation": {"paths": ["/a", "/{*}/b"]}}]});
-    assert!(rules(template, &["warning LAT0004 to[0].operation.paths[1]"]).to[0].unknown);
+    let template = json!({"to": [{"operation": {"paths": ["/a", "/{*}/b"], "methods": ["GET"]}}]});
+    let rule = rules(template, &["warning LAT0004 to[0].operation.paths[1]"]);
+    assert!(rule.to[0].unknown && rule.to[0].paths.is_empty() && !rule.to[0].methods.is_empty());
+    let template = json!({"to": [{"operation": {"notPaths": ["/a/{**}", "/b"]}}]});
+    let rule = rules(template, &["warning LAT0004 to[0].operation.notPaths[0]"]);
+    let exempt = [crate::StringPattern::Exact("/b".into())];
+    assert!(rule.to[0].unknown && *rule.to[0].not_paths == exempt);
     // A misspelt field is dropped, but what is left must not allow more.
     let misspelt = json!({"to": [{"operation": {"path": ["/a"], "methods": ["GET"]}}]});
     let rule = rules(misspelt, &["error LAT0002 to[0].operation.path"]);
