@@ -47,6 +47,8 @@ pub(crate) struct Files {
     files: BTreeMap<Arc<str>, File>,
     shown: BTreeMap<ObjectKey, Entry>,
     duplicates: Vec<Diagnostic>,
+    /// The files that have a key which another file decides.
+    ignored: BTreeMap<ObjectKey, BTreeSet<Arc<str>>>,
     synced: bool,
 }
 
@@ -57,6 +59,7 @@ impl Files {
             files: BTreeMap::new(),
             shown: BTreeMap::new(),
             duplicates: Vec::new(),
+            ignored: BTreeMap::new(),
             synced: false,
         }
     }
@@ -91,16 +94,24 @@ impl Files {
         }]
     }
 
-    /// One entry for each key: the first by file and place counts, and what was only kept counts least.
+    /// One entry for each key: the first by file and place counts, and what was only kept counts least. But a file that
+    /// cannot be read for a moment does not lose a key to a duplicate that was ignored before.
     fn merge(&mut self) -> BTreeMap<ObjectKey, Entry> {
-        let mut shown: BTreeMap<ObjectKey, Entry> = BTreeMap::new();
+        let mut shown = self.held();
+        self.ignored.clear();
         self.duplicates.clear();
-        for entry in self.files.values().flat_map(|file| &file.entries) {
-            match shown.entry(entry.key().clone()) {
-                Slot::Vacant(slot) => {
-                    slot.insert(entry.clone());
+        for (name, file) in &self.files {
+            for entry in &file.entries {
+                match shown.entry(entry.key().clone()) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(entry.clone());
+                    }
+                    Slot::Occupied(first) => {
+                        self.duplicates.push(duplicate(first.get(), entry));
+                        let files = self.ignored.entry(entry.key().clone()).or_default();
+                        files.insert(Arc::clone(name));
+                    }
                 }
-                Slot::Occupied(first) => self.duplicates.push(duplicate(first.get(), entry)),
             }
         }
         for entry in self.files.values().flat_map(|file| &file.kept) {
@@ -109,6 +120,29 @@ impl Files {
                 .or_insert_with(|| entry.clone());
         }
         shown
+    }
+
+    /// What was shown of a file and is only kept of it now, unless another file has said it since.
+    fn held(&self) -> BTreeMap<ObjectKey, Entry> {
+        let mut held = BTreeMap::new();
+        for (name, file) in &self.files {
+            for entry in &file.kept {
+                let shown = self.shown.get(entry.key()).map(place_of);
+                if shown.is_some_and(|place| place.file.as_ref() == Some(name)) {
+                    held.entry(entry.key().clone())
+                        .or_insert_with(|| entry.clone());
+                }
+            }
+        }
+        for (name, file) in &self.files {
+            for key in file.entries.iter().map(Entry::key) {
+                let files = self.ignored.get(key);
+                if !files.is_some_and(|files| files.contains(name)) {
+                    held.remove(key);
+                }
+            }
+        }
+        held
     }
 }
 

@@ -144,6 +144,37 @@ fn a_broken_document_keeps_what_its_file_said() {
 }
 
 #[test]
+fn a_duplicate_does_not_take_over_from_a_file_that_cannot_be_read() {
+    let mut world = World::new(&[
+        ("a.yaml", &account("x", "v1")),
+        ("b.yaml", &account("x", "v2")),
+        ("c.yaml", &account("c", "v1")),
+    ]);
+    let was = ["c:v1", "x:v1"];
+    for text in ["", "kind: [\n", "x: {}\n"] {
+        world.write("a.yaml", text);
+        assert_eq!(world.read(), ["!x"]);
+        world.write("c.yaml", "");
+        assert_eq!(world.read(), ["!c"], "nor at the next change");
+        assert_eq!(accounts(&world.store), was);
+        world.write("a.yaml", &account("x", "v1"));
+        world.write("c.yaml", &account("c", "v1"));
+        assert_eq!(world.read(), ["+c", "+x"]);
+        assert_eq!(accounts(&world.store), was);
+    }
+    world.write("a.yaml", "");
+    world.write("c.yaml", &account("x", "v3"));
+    assert_eq!(world.read(), ["-c", "+x"], "a new one takes over");
+    assert_eq!(
+        accounts(&world.store),
+        ["x:v2"],
+        "and all that are left count by their place"
+    );
+    fs::remove_file(world.path().join("a.yaml")).unwrap();
+    assert!(world.read().is_empty());
+}
+
+#[test]
 fn a_refused_object_keeps_its_last_good_version() {
     let good = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: bad\nspec:\n  hosts: [a]\n  http: [{route: [{destination: {host: a}}]}]\n";
     let mut world = World::new(&[("a.yaml", good)]);
