@@ -105,7 +105,7 @@ impl MeshConfigFile {
             place: self.place(),
         };
         let empty = || document(Value::Object(serde_json::Map::new()));
-        let (document, faults) = match yaml::documents(text, file).into_iter().next() {
+        let (document, faults) = match yaml::only_document(text, file) {
             None => (empty(), Vec::new()),
             Some(Ok(Found { document, faults })) => (document, faults),
             Some(Err(fault)) => (empty(), vec![fault]),

@@ -46,13 +46,22 @@ pub fn parse_text(text: &str, file: Option<&Arc<str>>) -> Text {
 impl Text {
     fn take(&mut self, found: Found, depth: usize) {
         let file = found.document.place.file.clone();
+        let line = found.document.place.line_of("").unwrap_or(0);
         match take_apart(found) {
             Ok(items) if depth < MAX_LISTS => {
                 items
                     .into_iter()
                     .for_each(|item| self.take(item, depth + 1));
             }
-            Ok(_) => {}
+            Ok(_) => {
+                let fault = Fault {
+                    line,
+                    field: String::new(),
+                    message: format!("lists stand in lists more than {MAX_LISTS} deep"),
+                };
+                self.is_broken = true;
+                self.diagnostics.push(syntax(&fault, file.as_ref()));
+            }
             Err(Found { document, faults }) => {
                 let faults = faults
                     .iter()
@@ -188,9 +197,7 @@ fn mesh_config_in(document: &Document) -> Option<Result<Document, Fault>> {
     let inner = value.get("data")?.get(key)?.as_str().filter(|_| is_it)?;
     let before = document.place.line_of("data.mesh").unwrap_or(0);
     let shift = |line: u32| line.saturating_add(before);
-    let found = yaml::documents(inner, document.place.file.as_ref())
-        .into_iter()
-        .next();
+    let found = yaml::only_document(inner, document.place.file.as_ref());
     let empty = || {
         let value = Value::Object(serde_json::Map::new());
         let place = document.place.clone();

@@ -60,6 +60,22 @@ pub fn documents(text: &str, file: Option<&Arc<str>>) -> Vec<Result<Found, Fault
         .collect()
 }
 
+/// Reads the document of a text that has one at most.
+#[must_use]
+pub fn only_document(text: &str, file: Option<&Arc<str>>) -> Option<Result<Found, Fault>> {
+    let mut found = documents(text, file).into_iter();
+    let first = found.next()?;
+    let Some(second) = found.next() else {
+        return Some(first);
+    };
+    let another = |second: Found| Fault {
+        line: second.document.place.line_of("").unwrap_or(0),
+        field: String::new(),
+        message: "another document begins here, where there may be one only".to_owned(),
+    };
+    Some(first.and_then(|_| Err(second.map_or_else(|fault| fault, another))))
+}
+
 /// Cuts a text at the lines that begin or end a document, so that a broken document cannot spoil the next one.
 /// `---` and `...` in the first column are markers wherever they stand, even inside of block scalars.
 fn split(text: &str) -> Vec<(u32, &str)> {

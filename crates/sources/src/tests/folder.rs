@@ -276,6 +276,22 @@ fn the_mesh_config_file() {
     }
     assert!(store.has_synced());
     assert_eq!(store.diagnostics().next().unwrap().line, Some(2));
+    fs::write(
+        &path,
+        "trustDomain: b.org\n---\naccessLogFile: /dev/stdout\n",
+    )
+    .unwrap();
+    for set in file.read() {
+        store.apply(set);
+    }
+    let said = store.diagnostics().next().unwrap();
+    assert_eq!((said.code.as_str(), said.line), ("LAT0001", Some(3)));
+    for empty in ["", "\n"] {
+        fs::write(&path, empty).unwrap();
+        assert!(file.read().is_empty());
+        assert_eq!(codes(&file.diagnostics()).len(), 1);
+        assert!(file.diagnostics()[0].message.contains("it is empty"));
+    }
     fs::remove_file(&path).unwrap();
     assert!(file.read().is_empty());
     assert_eq!(file.diagnostics().len(), 1);

@@ -27,6 +27,22 @@ fn lists_are_taken_apart_with_their_lines() {
 }
 
 #[test]
+fn lists_in_lists_are_taken_apart_down_to_a_depth() {
+    let nested = |depth: usize| {
+        let inner = r#"{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}"#;
+        let list = |inner: String, _| {
+            format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{inner}]}}"#)
+        };
+        let text = (0..depth).fold(inner.to_owned(), list);
+        parse_text(&text, Some(&"l.yaml".into()))
+    };
+    assert_eq!((nested(4).objects.len(), nested(4).is_broken), (1, false));
+    let deeper = nested(5);
+    assert_eq!((deeper.objects.len(), deeper.is_broken), (0, true));
+    assert_eq!(codes(&deeper.diagnostics), ["LAT0001 l.yaml:1"]);
+}
+
+#[test]
 fn the_config_map_istio_is_the_mesh_config() {
     let map = |mesh: &str| {
         let head = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: istio\n  namespace: istio-system\ndata:\n  mesh: |\n";
@@ -44,6 +60,9 @@ fn the_config_map_istio_is_the_mesh_config() {
         (Some(9), Severity::Warning)
     );
     assert_eq!(map("a: }").diagnostics[0].line, Some(8));
+    let two = map("trustDomain: a.org\n---\nenableTracing: true");
+    assert_eq!((two.objects.len(), two.is_broken), (0, true));
+    assert_eq!(codes(&two.diagnostics), ["LAT0001 :10"]);
     let other = parse_text(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\n",
         None,
