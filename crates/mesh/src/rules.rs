@@ -73,7 +73,8 @@ impl HostRules<'_> {
             .find(|subset| subset.name == *name)
     }
 
-    /// What holds for a port, or for a subset's port: the subset's settings override the rule's, one by one.
+    /// What holds for a port, or for a subset's port: the subset's settings override the rule's, one by one; those that
+    /// the subset has for this port replace them all.
     #[must_use]
     pub fn policy(&self, port: Port, subset: Option<&Subset>) -> PortPolicy {
         let mut said = self.rules.iter().map(|(_, rule)| &rule.policy);
@@ -82,7 +83,10 @@ impl HostRules<'_> {
             .map(|policy| of_port(policy, port))
             .unwrap_or_default();
         let Some(subset) = subset else { return base };
-        let own = of_port(&subset.policy, port);
+        if let Some(own) = subset.policy.ports.get(&port) {
+            return own.clone();
+        }
+        let own = subset.policy.default.clone();
         PortPolicy {
             load_balancer: own.load_balancer.or(base.load_balancer),
             connection_pool: own.connection_pool.or(base.connection_pool),

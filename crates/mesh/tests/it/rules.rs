@@ -149,6 +149,15 @@ fn a_subset_overrides_setting_by_setting_and_a_port_replaces_everything() {
         .with(
             "spec.subsets[0].trafficPolicy.connectionPool.tcp.maxConnections",
             5,
+        )
+        .with(
+            "spec.subsets[0].trafficPolicy.portLevelSettings",
+            json!([{"port": {"number": 90}, "connectionPool": {"http": {"http2MaxRequests": 9}}}]),
+        )
+        .subset("v2")
+        .with(
+            "spec.subsets[1].trafficPolicy.connectionPool.tcp.maxConnections",
+            6,
         );
     let world = world(vec![rule]);
     let of = |name: &str| {
@@ -165,7 +174,12 @@ fn a_subset_overrides_setting_by_setting_and_a_port_replaces_everything() {
         (LoadBalancer::RoundRobin, None),
         "port-level settings do not merge"
     );
-    assert_eq!(of("90/v1"), (LoadBalancer::RoundRobin, Some(5)));
+    assert_eq!(of("90/v2"), (LoadBalancer::RoundRobin, Some(6)));
+    assert_eq!(
+        of("90/v1"),
+        (LoadBalancer::default(), None),
+        "nor do those of a subset"
+    );
 }
 
 #[test]
