@@ -283,7 +283,7 @@ fn read_retry_on(
             }
             Ok(_) => notes.refuse(
                 at,
-                format!("{word} is not a status code"),
+                format!("{word:?} is not a status code"),
                 "it must be 100 to 599",
             ),
             Err(_) if RETRY_ON.contains(&word) => conditions.push(word),

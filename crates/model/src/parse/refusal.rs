@@ -175,10 +175,15 @@ pub(super) fn reason_for_callers(key: &ObjectKey, field: &str, message: &str) ->
     }
 }
 
-/// What serde writes before a value in backticks.
-const BEFORE_VALUES: [&str; 3] = ["integer `", "floating point `", "unknown variant `"];
+/// What stands before a value in backticks, in serde's messages and in ours.
+const BEFORE_VALUES: [&str; 4] = [
+    "boolean `",
+    "integer `",
+    "floating point `",
+    "unknown variant `",
+];
 
-/// A message with `...` for each value in it: text stands in double quotes, what serde shows of others in backticks.
+/// A message with `...` for each value in it: text stands in double quotes, others in backticks.
 fn without_values(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     let mut rest = message.chars();

@@ -39,7 +39,7 @@ impl Notes<'_> {
             None => self.refuse(at, format!("{text:?} is not a duration"), hint),
             Some(duration) if duration < least || duration > MAX_DURATION => {
                 let message =
-                    format!("{text} is out of range: at least {least:?}, at most 100 years");
+                    format!("{text:?} is out of range: at least {least:?}, at most 100 years");
                 self.refuse(at, message, hint);
             }
             Some(duration) => return Some(duration),
@@ -59,7 +59,7 @@ impl Notes<'_> {
         let found = found.and_then(|n| u32::try_from(n).ok());
         if found.is_none() {
             let (low, high) = (range.start(), range.end());
-            let message = format!("{number} is out of range");
+            let message = format!("integer `{number}` is out of range");
             self.refuse(at, message, format!("it must be {low} to {high}"));
         }
         found
@@ -77,7 +77,7 @@ impl Notes<'_> {
         if port.is_none() {
             self.refuse(
                 at,
-                format!("{number} is not a port"),
+                format!("integer `{number}` is not a port"),
                 "it must be 1 to 65535",
             );
         }

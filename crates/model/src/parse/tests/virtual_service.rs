@@ -379,3 +379,57 @@ fn the_hosts_of_a_refused_one_are_kept_with_the_reason() {
     let reason = "VirtualService shop/a is rejected: spec.http[0].timeout: invalid type: integer `...`, expected a string";
     assert_eq!(answers, [&HttpAction::Unavailable(reason.into())]);
 }
+
+#[test]
+fn callers_learn_no_value_whatever_is_wrong() {
+    let one = |field: &str, value: Value| json!({field: value, "route": route()});
+    let retries = |field: &str, value: Value| one("retries", json!({"attempts": 1, field: value}));
+    let conditions = |field: &str, value: Value| one("match", json!([{field: value}]));
+    let to = |destination: Value| json!({"route": [{"destination": destination}]});
+    let weights = |a: Value| json!({"route": [{"destination": {"host": "a"}, "weight": a}, {"destination": {"host": "b"}}]});
+    let routes = [
+        json!(4711),
+        json!("4711"),
+        one("timeout", json!("4711")),
+        one("timeout", json!("47110000h")),
+        one("timeout", json!(4711)),
+        one("timeout", json!(4711.5)),
+        one("timeout", json!(["4711"])),
+        retries("attempts", json!(-4711)),
+        retries("attempts", json!("4711")),
+        retries("attempts", json!(4711.5)),
+        retries("perTryTimeout", json!("4711")),
+        retries("perTryTimeout", json!("4711ns")),
+        retries("backoff", json!("4711ns")),
+        retries("retryOn", json!("4711")),
+        retries("retryOn", json!("503,x4711")),
+        conditions("uri", json!({"regex": "(4711"})),
+        conditions("uri", json!({"regex": "(?P<a4711>b)(?P<a4711>b)"})),
+        conditions("uri", json!({"exact": "4711", "prefix": "4711"})),
+        conditions("uri", json!("4711")),
+        conditions("method", json!({"regex": "4711{9,1}"})),
+        conditions("headers", json!({"a": {"regex": "[4711"}})),
+        conditions("port", json!(471100)),
+        conditions("port", json!(-4711)),
+        weights(json!(-4711)),
+        weights(json!("4711")),
+        to(json!({"host": "4711 x"})),
+        to(json!({"host": "a", "subset": "4711|x"})),
+        to(json!({"host": "a", "port": {"number": 471100}})),
+        json!({"route": route(), "redirect": {"uri": "4711"}}),
+    ];
+    let specs = routes
+        .into_iter()
+        .map(|route| json!({"hosts": ["a"], "http": [route]}));
+    let hosts = json!({"hosts": ["a", "4711 x"], "http": [{"route": route()}]});
+    for spec in specs.chain([hosts]) {
+        let Some(RefusedScope::Hosts(service)) = scope(read(&object("VirtualService", &spec)))
+        else {
+            panic!("{spec}")
+        };
+        let HttpAction::Unavailable(reason) = &service.http[0].action else {
+            panic!("{spec}")
+        };
+        assert!(!reason.contains("4711"), "{reason}");
+    }
+}
