@@ -40,9 +40,12 @@ pub enum ConnectError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The control plane cannot be reached, or is not who it should be.
+    /// The control plane cannot be reached.
     #[error("{0}: {1}")]
     Connect(String, String),
+    /// It does not take our certificate, or is not who it should be.
+    #[error("{0}: {1}")]
+    Refused(String, String),
 }
 
 /// Where the control plane is, and how to prove oneself to it. Files are read at each connection, so that new roots and
@@ -133,8 +136,13 @@ impl ControlPlane {
         }
         let tls = TlsConnector::from(Arc::new(self.tls(certificate)?));
         let address = &self.arguments.discovery_address;
-        let failed = |error: &dyn std::error::Error| {
-            ConnectError::Connect(address.to_string(), causes(error))
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            let failed = if is_tls_refusal(error) {
+                ConnectError::Refused
+            } else {
+                ConnectError::Connect
+            };
+            failed(address.to_string(), causes(error))
         };
         // The scheme says nothing: TLS is the connector's.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -220,6 +228,17 @@ fn read_small(path: &Path) -> io::Result<String> {
         .take(limit)
         .read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Whether TLS ended a connection: by an alert of the other side, or by ours. In TLS 1.3 a client's certificate is refused
+/// only behind the handshake, in the first call.
+pub(crate) fn is_tls_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut all = std::iter::successors(Some(error), |error| error.source());
+    all.any(|error| {
+        let error = error.downcast_ref::<io::Error>();
+        // What rustls refuses or is told is this kind, and nothing else on the way is.
+        error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+    })
 }
 
 /// An error with its causes, of which tonic's own text says nothing.

@@ -14,7 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::body::Body;
@@ -82,9 +82,16 @@ pub async fn run(arguments: &ProxyArguments) -> Result<(), ProxyError> {
     let metrics = Arc::new(Metrics::default());
     let control_plane = ControlPlane::new(arguments.control_plane.clone(), &node.cluster_id);
     let control_plane = control_plane.map_err(ProxyError::Argument)?;
-    let current = certificates(&node, &control_plane, work_dir, &metrics);
+    let (refused, refusals) = mpsc::channel(1);
+    let current = certificates(&node, &control_plane, work_dir, refusals, &metrics);
     let (store, names) = NameStore::new(node.namespace.as_str());
-    let relay = Relay::new(control_plane, current.clone(), store, Arc::clone(&metrics));
+    let relay = Relay::new(
+        control_plane,
+        current.clone(),
+        refused,
+        store,
+        Arc::clone(&metrics),
+    );
     let (xds, sds) = (work_dir.join("xds.sock"), work_dir.join("sds.sock"));
     serve(&xds, relay.into_server())?;
     serve(&sds, Secrets::new(current.clone()).into_server())?;
@@ -148,6 +155,7 @@ fn certificates(
     node: &Node,
     control_plane: &ControlPlane,
     work_dir: &Path,
+    refused: mpsc::Receiver<Arc<Certificate>>,
     metrics: &Arc<Metrics>,
 ) -> Current {
     let rotation = Rotation {
@@ -159,6 +167,7 @@ fn certificates(
             service_account: node.service_account.clone(),
         },
         store: Store::new(work_dir),
+        refused,
         metrics: Arc::clone(metrics),
     };
     let kept = rotation.kept(|certificate, now| is_trusted(control_plane, certificate, now));

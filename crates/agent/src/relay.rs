@@ -20,10 +20,11 @@ use envoy_api::google::rpc;
 use envoy_api::type_url::LISTENER;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use wire::NAME_TABLE;
 
-use crate::control_plane::{Connection, ControlPlane};
+use crate::certificate::Certificate;
+use crate::control_plane::{ConnectError, Connection, ControlPlane, is_tls_refusal};
 use crate::metrics::Metrics;
 use crate::names::NameStore;
 use crate::rotation::Current;
@@ -40,23 +41,26 @@ const INVALID_ARGUMENT: i32 = 3;
 pub struct Relay {
     control_plane: ControlPlane,
     current: Current,
+    refused: mpsc::Sender<Arc<Certificate>>,
     names: Arc<Mutex<NameStore>>,
     metrics: Arc<Metrics>,
     is_away: Arc<AtomicBool>,
 }
 
 impl Relay {
-    /// Relays to `control_plane` with the certificate of `current`.
+    /// Relays to `control_plane` with the certificate of `current`, and says which was `refused`.
     #[must_use]
     pub fn new(
         control_plane: ControlPlane,
         current: Current,
+        refused: mpsc::Sender<Arc<Certificate>>,
         names: NameStore,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             control_plane,
             current,
+            refused,
             names: Arc::new(Mutex::new(names)),
             metrics,
             is_away: Arc::default(),
@@ -76,6 +80,14 @@ impl Relay {
             tracing::debug!(%reason, "still no discovery");
         } else {
             tracing::warn!(%reason, "no discovery; Envoy goes on with what it has");
+        }
+    }
+
+    /// What renews the certificate need not wait for its half-life.
+    fn refused(&self, certificate: Option<Arc<Certificate>>) {
+        if let Some(certificate) = certificate {
+            // A full queue says it already.
+            let _ = self.refused.try_send(certificate);
         }
     }
 
@@ -137,10 +149,16 @@ impl<'a, K: Kind> Carrier<'a, K> {
     ) -> Result<(), Status> {
         let certificate = relay.current.borrow().clone();
         let connected = relay.control_plane.connect(certificate.as_deref()).await;
-        let connection = connected.map_err(|error| {
-            relay.failed(&error);
-            Status::unavailable(error.to_string())
-        })?;
+        let connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                relay.failed(&error);
+                if matches!(error, ConnectError::Refused(..)) {
+                    relay.refused(certificate);
+                }
+                return Err(Status::unavailable(error.to_string()));
+            }
+        };
         let (control_plane, requests) = mpsc::channel(QUEUE);
         let carrier = Carrier::<K> {
             relay,
@@ -153,10 +171,14 @@ impl<'a, K: Kind> Carrier<'a, K> {
             relay.succeeded();
             carrier.down(responses.into_inner(), out).await
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = carrier.up(envoy) => ended,
             ended = down => ended,
+        };
+        if ended.as_ref().is_err_and(is_refusal) {
+            relay.refused(certificate);
         }
+        ended
     }
 
     async fn up(&self, mut envoy: Streaming<K::Request>) -> Result<(), Status> {
@@ -210,6 +232,11 @@ impl<'a, K: Kind> Carrier<'a, K> {
         let sent = self.control_plane.send(request).await;
         sent.map_err(|_| Status::unavailable("the control plane ended the stream"))
     }
+}
+
+/// Whether the control plane does not take who we say we are.
+fn is_refusal(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated || is_tls_refusal(status)
 }
 
 /// A refusal of the name table.

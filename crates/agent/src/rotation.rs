@@ -1,4 +1,4 @@
-//! Gets the workload's certificate and renews it at half of its life.
+//! Gets the workload's certificate and renews it at half of its life, or when discovery is refused with it.
 //!
 //! A new key each time. The current certificate is the proof; when the control plane does not take it (its root is
 //! another, after a new installation), the token is. Trying never ends: a proxy goes on with what it has.
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use model::{Namespace, ServiceAccount, TrustDomain};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wire::istio::v1::auth::IstioCertificateRequest;
 use wire::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
 use zeroize::Zeroizing;
@@ -137,6 +137,8 @@ pub struct Rotation<I, C> {
     pub identity: Identity,
     /// Where it is kept.
     pub store: Store,
+    /// Certificates that the control plane did not take.
+    pub refused: mpsc::Receiver<Arc<Certificate>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -156,18 +158,29 @@ impl<I: Issuer, C: Clock> Rotation<I, C> {
     }
 
     /// Renews for ever.
-    pub async fn run(self, current: watch::Sender<Option<Arc<Certificate>>>) {
+    pub async fn run(mut self, current: watch::Sender<Option<Arc<Certificate>>>) {
         let mut retry = FIRST_RETRY;
         let mut renew_at = current
             .borrow()
             .as_ref()
             .map(|certificate| certificate.renew_at(jitter()));
+        let mut tried_at = SystemTime::UNIX_EPOCH;
         loop {
             let left = renew_at.and_then(|at| at.duration_since(self.clock.now()).ok());
             if let Some(left) = left.filter(|left| !left.is_zero()) {
-                tokio::time::sleep(left.min(NAP)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(left.min(NAP)) => {}
+                    Some(refused) = self.refused.recv() => {
+                        let proof = current.borrow().clone();
+                        // Another one may have come in the meantime.
+                        if proof.is_some_and(|proof| Arc::ptr_eq(&proof, &refused)) {
+                            renew_at = Some(tried_at + LAST_RETRY);
+                        }
+                    }
+                }
                 continue;
             }
+            tried_at = self.clock.now();
             let proof = current.borrow().clone();
             match self.renew(proof.as_deref()).await {
                 Ok(certificate) => {

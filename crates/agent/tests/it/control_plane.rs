@@ -218,6 +218,7 @@ pub fn rotation<I, C: Clock>(issuer: I, clock: C, folder: &Path) -> Rotation<I, 
             service_account: "cart".parse().unwrap(),
         },
         store: agent::certificate::Store::new(folder),
+        refused: mpsc::channel(1).1,
         metrics: Arc::new(Metrics::default()),
     }
 }

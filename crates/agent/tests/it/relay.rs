@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::certificate::Certificate;
 use agent::metrics::Metrics;
 use agent::names::{NameStore, Names};
 use agent::relay::Relay;
@@ -17,16 +18,18 @@ use envoy_api::type_url::{CLUSTER, LISTENER};
 use envoy_api::{Any, pack};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use wire::NAME_TABLE;
 use wire::istio::networking::nds::v1::{NameTable, name_table::NameInfo};
 
-use crate::control_plane::{Delta, Fake, Proof, rotation};
-use crate::secrets::connect;
+use crate::control_plane::{Authority, Delta, Fake, Proof, rotation};
+use crate::secrets::{certificate, connect};
 
 const SOON: Duration = Duration::from_secs(10);
+const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 
 /// A relay that has a certificate, and an Envoy in front of it.
 struct Bench {
@@ -38,11 +41,19 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let fake = Fake::start("istiod.istio-system.svc").await;
-        let (sender, mut current) = watch::channel(None);
-        tokio::spawn(rotation(fake.client(), SystemClock, fake.folder.path()).run(sender));
-        current.changed().await.unwrap();
+        let certificate = certificate(fake.authority());
+        Self::with(fake, certificate).await
+    }
+
+    async fn with(fake: Fake, certificate: Arc<Certificate>) -> Self {
+        let (sender, current) = watch::channel(Some(certificate));
+        let (refused, refusals) = mpsc::channel(1);
+        let mut rotation = rotation(fake.client(), SystemClock, fake.folder.path());
+        rotation.refused = refusals;
+        tokio::spawn(rotation.run(sender));
         let (store, names) = NameStore::new("shop");
-        let relay = Relay::new(fake.client(), current, store, Arc::new(Metrics::default()));
+        let metrics = Arc::new(Metrics::default());
+        let relay = Relay::new(fake.client(), current, refused, store, metrics);
         let path = fake.path("xds.sock");
         let listener = UnixListenerStream::new(UnixListener::bind(&path).unwrap());
         let server = tonic::transport::Server::builder().add_service(relay.into_server());
@@ -148,10 +159,7 @@ fn address(names: &watch::Receiver<Arc<Names>>) -> Option<String> {
 async fn envoys_stream_reaches_the_control_plane_and_names_stay_here() {
     let mut bench = Bench::new().await;
     let (mut envoy, mut upstream) = bench.delta().await;
-    assert_eq!(
-        upstream.proof,
-        Proof::Certificate("spiffe://cluster.local/ns/shop/sa/cart".to_owned())
-    );
+    assert_eq!(upstream.proof, Proof::Certificate(CART.to_owned()));
     envoy.ask(CLUSTER).await;
     let first = received(&mut upstream.requests).await;
     assert_eq!(
@@ -254,6 +262,53 @@ async fn without_a_control_plane_envoy_is_told_to_come_back() {
         .await
         .unwrap();
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+/// Envoy's streams until one comes through, which then has the certificate of the new mesh.
+async fn renewed(bench: &mut Bench) -> Delta {
+    let come_back = async {
+        loop {
+            let mut client = bench.envoy.clone();
+            let first = tokio_stream::once(delta_request(LISTENER));
+            let requests = first.chain(tokio_stream::pending());
+            let opened = client.delta_aggregated_resources(requests);
+            let mut responses = opened.await.unwrap().into_inner();
+            tokio::select! {
+                ended = responses.message() => assert!(ended.is_err()),
+                upstream = bench.fake.delta.recv() => return upstream.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(SOON, come_back).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_root_that_is_gone_is_renewed_by_token_at_once() {
+    let fake = Fake::start("istiod.istio-system.svc").await;
+    let foreign = certificate(&Authority::new());
+    let mut bench = Bench::with(fake, foreign).await;
+    let upstream = renewed(&mut bench).await;
+    assert_eq!(upstream.proof, Proof::Certificate(CART.to_owned()));
+    assert_eq!(
+        bench.fake.proofs(),
+        [Proof::Token("Bearer shop/cart".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_discovery_refuses_is_renewed_at_once() {
+    let mut bench = Bench::new().await;
+    let (mut envoy, upstream) = bench.delta().await;
+    let refusal = Status::unauthenticated("the client certificate is refused");
+    upstream.responses.send(Err(refusal)).await.unwrap();
+    assert!(envoy.next().await.is_err());
+    let renewed = async {
+        while bench.fake.proofs().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, renewed).await.unwrap();
+    assert_eq!(bench.fake.proofs(), [Proof::Certificate(CART.to_owned())]);
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ pub async fn connect(path: &std::path::Path) -> Channel {
         .unwrap()
 }
 
-fn certificate(authority: &Authority) -> Arc<Certificate> {
+/// A certificate of shop/cart.
+pub fn certificate(authority: &Authority) -> Arc<Certificate> {
     let key = KeyPair::generate().unwrap();
     let csr = CertificateParams::default()
         .serialize_request(&key)
@@ -44,7 +45,7 @@ fn certificate(authority: &Authority) -> Arc<Certificate> {
     let chain = authority.sign(
         &csr,
         "spiffe://cluster.local/ns/shop/sa/cart",
-        Duration::from_secs(60),
+        Duration::from_secs(3600),
     );
     Arc::new(Certificate::new(key.serialize_pem().into(), &chain, SystemTime::now()).unwrap())
 }
