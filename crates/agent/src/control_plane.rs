@@ -98,6 +98,12 @@ impl ControlPlane {
         self.arguments.secret_ttl
     }
 
+    /// Where the token is, for messages.
+    #[must_use]
+    pub fn token_file(&self) -> &Path {
+        &self.arguments.token_file
+    }
+
     /// The address, for messages.
     #[must_use]
     pub fn address(&self) -> &Authority {

@@ -39,6 +39,17 @@ pub enum IssueError {
     /// It refused.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<tonic::Status>),
+    /// It refused the token.
+    #[error("--tokenFile {0}: {1}; `lateen token create` makes a new one")]
+    Token(String, String),
+    /// It took neither proof.
+    #[error("{token}; and with the current certificate: {certificate}")]
+    Both {
+        /// Why not for the certificate.
+        certificate: Box<IssueError>,
+        /// Why not for the token.
+        token: Box<IssueError>,
+    },
     /// What came is not for us.
     #[error("the certificate is not used: {0}")]
     Invalid(#[from] InvalidCertificate),
@@ -88,7 +99,13 @@ impl Issuer for ControlPlane {
         request.set_timeout(CALL_TIMEOUT);
         let mut client = IstioCertificateServiceClient::new(connection.channel.clone());
         let answer = client.create_certificate(request).await;
-        let answer = answer.map_err(|status| IssueError::Refused(Box::new(status)))?;
+        let answer = answer.map_err(|status| match (proof, status.code()) {
+            (None, tonic::Code::Unauthenticated) => IssueError::Token(
+                self.token_file().display().to_string(),
+                status.message().to_owned(),
+            ),
+            _ => IssueError::Refused(Box::new(status)),
+        })?;
         Ok(answer.into_inner().cert_chain)
     }
 }
@@ -160,6 +177,7 @@ impl<I: Issuer, C: Clock> Rotation<I, C> {
     /// Renews for ever.
     pub async fn run(mut self, current: watch::Sender<Option<Arc<Certificate>>>) {
         let mut retry = FIRST_RETRY;
+        let mut is_away = false;
         let mut renew_at = current
             .borrow()
             .as_ref()
@@ -188,9 +206,15 @@ impl<I: Issuer, C: Clock> Rotation<I, C> {
                     renew_at = Some(certificate.renew_at(jitter()));
                     current.send_replace(Some(Arc::new(certificate)));
                     retry = FIRST_RETRY;
+                    is_away = false;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no certificate, trying again");
+                    // An outage is worth one line, not one for each try.
+                    if std::mem::replace(&mut is_away, true) {
+                        tracing::debug!(%error, "still no certificate");
+                    } else {
+                        tracing::warn!(%error, "no certificate, trying again");
+                    }
                     tokio::time::sleep(retry.mul_f64(1.0 + jitter() / 5.0)).await;
                     retry = LAST_RETRY.min(retry * 2);
                 }
@@ -205,10 +229,16 @@ impl<I: Issuer, C: Clock> Rotation<I, C> {
         };
         match self.issue(Some(certificate)).await {
             Ok(certificate) => Ok(certificate),
-            Err(error) => {
-                tracing::warn!(%error, "no certificate for the current one, trying the token");
-                self.issue(None).await
-            }
+            Err(certificate) => match self.issue(None).await {
+                Ok(issued) => {
+                    tracing::info!(error = %certificate, "the token was taken, the current certificate was not");
+                    Ok(issued)
+                }
+                Err(token) => Err(IssueError::Both {
+                    certificate: Box::new(certificate),
+                    token: Box::new(token),
+                }),
+            },
         }
     }
 

@@ -282,6 +282,11 @@ impl IstioCertificateService for Shared {
         self.proofs.lock().unwrap().push(proof.clone());
         let identity = match &proof {
             Proof::Certificate(uri) => uri.clone(),
+            Proof::Token(token) if token.ends_with("/expired") => {
+                return Err(Status::unauthenticated(
+                    "the token is refused: it has expired",
+                ));
+            }
             Proof::Token(token) => {
                 let (namespace, account) = token
                     .strip_prefix("Bearer ")

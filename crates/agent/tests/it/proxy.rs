@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use agent::admin::call;
 use envoy_api::envoy::service::discovery::v3::DeltaDiscoveryResponse;
@@ -248,6 +248,48 @@ fn a_new_certificate_reaches_envoy_and_cuts_no_stream() {
                 .await
                 .is_ok()
         );
+    });
+}
+
+#[test]
+fn an_expired_token_is_told_once_and_with_the_way_to_another() {
+    enter();
+    block_on(async {
+        let fake = Fake::start("istiod.istio-system.svc").await;
+        let token = fake.path("token");
+        std::fs::write(&token, "shop/expired").unwrap();
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_lateen-agent"))
+            .args(["proxy", "--namespace", "shop", "--pod", "cart-1"])
+            .args(["--ip", ADDRESS, "--envoy", "/bin/false"])
+            .args(["--discoveryAddress", &fake.address.to_string()])
+            .arg("--rootCert")
+            .arg(fake.path("root.pem"))
+            .arg("--tokenFile")
+            .arg(&token)
+            .arg("--workDir")
+            .arg(fake.path("agent"))
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        eventually("more tries", async || {
+            (fake.proofs().len() > 3).then_some(())
+        })
+        .await;
+        agent.kill().unwrap();
+        let error = String::from_utf8(agent.wait_with_output().unwrap().stderr).unwrap();
+        let told: Vec<_> = error
+            .lines()
+            .filter(|line| line.contains("no certificate"))
+            .collect();
+        let [told] = told[..] else { panic!("{error}") };
+        for word in [
+            &format!("--tokenFile {}", token.display()),
+            "it has expired",
+            "lateen token create",
+        ] {
+            assert!(told.contains(word), "{told}");
+        }
     });
 }
 
