@@ -41,7 +41,9 @@ pub struct InboundTouch {
 pub(crate) struct Touched {
     pub everything: bool,
     pub services: BTreeSet<Hostname>,
-    pub namespaces_of_services: BTreeSet<Namespace>,
+    /// Whom the services lead to, before and after: the workloads of a namespace that a selector matches. Without one,
+    /// addresses and EndpointSlices say whom.
+    pub served: BTreeSet<(Namespace, Option<Selector>)>,
     pub endpoints: BTreeSet<Hostname>,
     pub workloads: BTreeSet<ObjectKey>,
     pub routed: BTreeSet<HostPattern>,
@@ -101,13 +103,15 @@ impl Touched {
                 name: Some(key.name.clone()),
             });
         }
-        for namespace in self.namespaces_of_services.iter().chain(&self.selecting) {
-            affected.inbound.push(InboundTouch {
-                namespace: Some(namespace.clone()),
-                selector: None,
-                name: None,
-            });
-        }
+        let served = self.served.iter().cloned();
+        let selecting = self.selecting.iter().cloned();
+        let selecting = selecting.map(|namespace| (namespace, None));
+        let touch = |(namespace, selector)| InboundTouch {
+            namespace: Some(namespace),
+            selector,
+            name: None,
+        };
+        affected.inbound.extend(served.chain(selecting).map(touch));
     }
 
     fn touch_policies(&mut self, old: &Mesh, new: &Mesh, affected: &mut Affected) {

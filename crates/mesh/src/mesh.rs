@@ -75,10 +75,14 @@ impl Mesh {
         match key.kind {
             Kind::Service | Kind::ServiceEntry => {
                 let services = new.as_deref().map(MeshService::of).unwrap_or_default();
+                let of_before = before.services.of_object(key).iter().map(AsRef::as_ref);
+                let selectors = of_before.chain(&services);
+                let selectors = selectors.map(|service| service.selector.clone());
+                let place = |selector| (key.namespace.clone(), selector);
+                touched.served.extend(selectors.map(place));
                 touched
                     .services
                     .extend(self.services.replace(key, services));
-                touched.namespaces_of_services.insert(key.namespace.clone());
             }
             Kind::VirtualService => self.index_routes(before, key, touched),
             Kind::DestinationRule => self.index_rules(key, old.as_deref(), new.as_deref(), touched),

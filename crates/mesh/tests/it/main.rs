@@ -10,6 +10,7 @@
 #[macro_use]
 mod kit;
 
+mod affected;
 mod authorization;
 mod diagnoses;
 mod endpoints;

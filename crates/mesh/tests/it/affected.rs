@@ -1,0 +1,56 @@
+//! Whom a change concerns: no more than may see it.
+
+use mesh::{InboundTouch, Mesh};
+use model::Labels;
+use serde_json::json;
+use testkit::{Document, Service, service, service_entry};
+
+/// Which of the workloads `a`, `b` and `c` of a namespace are looked at again after an edit.
+fn concerned(before: impl Into<Document>, after: impl Into<Document>, namespace: &str) -> String {
+    let mut store = testkit::store([before.into()]);
+    let mesh = Mesh::new(store.snapshot());
+    let delta = store.apply(testkit::load([after.into()]));
+    let (_, affected) = mesh.next(store.snapshot(), &delta);
+    let is_in = |touch: &InboundTouch| {
+        let of = touch.namespace.as_ref();
+        of.is_none_or(|of| of.as_str() == namespace)
+    };
+    let is_concerned = |app: &&str| {
+        let labels: Labels = [("app", *app)].into_iter().collect();
+        let matches = |touch: &InboundTouch| {
+            let selector = touch.selector.as_ref();
+            selector.is_none_or(|selector| selector.matches(&labels))
+        };
+        affected.inbound.iter().filter(|t| is_in(t)).any(matches)
+    };
+    ["a", "b", "c"].into_iter().filter(is_concerned).collect()
+}
+
+fn cart(port: u16) -> Service {
+    service("cart").in_namespace("shop").port(port)
+}
+
+#[test]
+fn an_edit_of_a_service_concerns_those_whom_it_leads_to() {
+    let to = |app: &str, port| cart(port).selecting("app", app);
+    assert_eq!(concerned(to("a", 80), to("a", 90), "shop"), "a");
+    assert_eq!(concerned(to("a", 80), to("b", 80), "shop"), "ab");
+    assert_eq!(concerned(to("a", 80), to("b", 80), "web"), "");
+    let entry = |port| {
+        let entry = service_entry("pay", "pay.example.com").in_namespace("shop");
+        entry.port("HTTP", port).resolution("STATIC")
+    };
+    let selecting = |port| entry(port).selecting("app", "c");
+    assert_eq!(concerned(selecting(80), selecting(90), "shop"), "c");
+    let listing = |port| entry(port).endpoint(json!({"address": "10.0.0.1"}));
+    assert_eq!(concerned(listing(80), listing(90), "shop"), "abc");
+}
+
+#[test]
+fn without_a_selector_an_edit_of_a_service_concerns_its_namespace() {
+    let to_a = || cart(80).selecting("app", "a");
+    for (before, after) in [(cart(80), cart(90)), (to_a(), cart(80)), (cart(80), to_a())] {
+        assert_eq!(concerned(before.clone(), after.clone(), "shop"), "abc");
+        assert_eq!(concerned(before, after, "web"), "");
+    }
+}
