@@ -63,7 +63,8 @@ impl Mesh {
         for key in &delta.changed {
             next.index(self, key, &mut touched);
         }
-        touched.services.extend(next.services.settle_addresses());
+        let moved = next.services.settle_addresses(&touched.services);
+        touched.services.extend(moved);
         let affected = touched.spread(self, &mut next);
         (next, affected)
     }

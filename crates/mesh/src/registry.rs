@@ -97,14 +97,11 @@ impl Services {
         }
     }
 
-    /// Allocates addresses anew if the set of hosts that need one changed; answers the hosts whose address did.
-    pub fn settle_addresses(&mut self) -> BTreeSet<Hostname> {
-        if self.allocating.len() == self.allocated.len()
-            && self
-                .allocating
-                .iter()
-                .all(|host| self.allocated.contains_key(host))
-        {
+    /// Allocates addresses anew if one of the hosts that were touched needs one now, or does so no longer; answers the
+    /// hosts whose address changed.
+    pub fn settle_addresses(&mut self, touched: &BTreeSet<Hostname>) -> BTreeSet<Hostname> {
+        let is_settled = |host| self.allocating.contains(host) == self.allocated.contains_key(host);
+        if touched.iter().all(is_settled) {
             return BTreeSet::new();
         }
         let now = allocate(self.allocating.iter());
