@@ -12,7 +12,6 @@ use crate::key::{ClusterKey, Key, VirtualHostKey};
 use crate::mesh::Mesh;
 use crate::policies::selector_of;
 use crate::service::{MeshPort, MeshService};
-use crate::workload::Workload;
 
 /// What may differ between two meshes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,12 +86,13 @@ impl Touched {
     fn touch_workloads(&mut self, old: &Mesh, new: &Mesh, affected: &mut Affected) {
         for key in &self.workloads {
             for mesh in [old, new] {
-                let workload = mesh.object(key).and_then(|object| Workload::of(object));
+                self.endpoints.extend(mesh.naming(key));
+                let Some(workload) = mesh.workload(key) else {
+                    continue;
+                };
                 for service in mesh.services().in_namespace(&key.namespace) {
-                    let selected = workload.as_ref().zip(service.selector.as_ref());
-                    if selected.is_some_and(|(w, s)| s.matches(&w.labels))
-                        || mesh.names_pod(service, key)
-                    {
+                    let selector = service.selector.as_ref();
+                    if selector.is_some_and(|selector| selector.matches(&workload.labels)) {
                         self.endpoints.insert(service.host.clone());
                     }
                 }

@@ -28,6 +28,8 @@ pub struct Mesh {
     leading_to: OrdMap<Hostname, OrdSet<ObjectKey>>,
     /// The EndpointSlices of a Service.
     slices: OrdMap<(Namespace, Name), OrdSet<ObjectKey>>,
+    /// The EndpointSlices that name a Pod.
+    naming: OrdMap<(Namespace, Name), OrdSet<ObjectKey>>,
     /// The Pods and WorkloadEntries of a namespace.
     workloads: OrdMap<Namespace, OrdSet<ObjectKey>>,
     /// The headless services that have an endpoint at an address.
@@ -202,6 +204,11 @@ impl Mesh {
                 .endpoints
                 .insert(Hostname::of_service(name, &key.namespace));
         }
+        let (before, now) = (pods_of(old), pods_of(new));
+        for pod in before.symmetric_difference(&now) {
+            let place = (key.namespace.clone(), (*pod).clone());
+            change(&mut self.naming, place, key, now.contains(pod));
+        }
     }
 
     /// The objects that it was made of.
@@ -260,16 +267,20 @@ impl Mesh {
             .filter_map(|key| self.object(key))
     }
 
-    /// Whether an EndpointSlice of a service stands for a pod.
-    pub(crate) fn names_pod(&self, service: &MeshService, pod: &ObjectKey) -> bool {
-        pod.kind == Kind::Pod
-            && self.slices_of(service).any(|slice| match &slice.spec {
-                Spec::EndpointSlice(slice) => slice
-                    .endpoints
-                    .iter()
-                    .any(|e| e.pod.as_ref() == Some(&pod.name)),
-                _ => false,
-            })
+    /// The Services of which an EndpointSlice names a pod.
+    pub(crate) fn naming(&self, pod: &ObjectKey) -> impl Iterator<Item = Hostname> {
+        let place = (pod.namespace.clone(), pod.name.clone());
+        let slices = (pod.kind == Kind::Pod)
+            .then(|| self.naming.get(&place))
+            .flatten();
+        let service = |key: &ObjectKey| match &self.object(key)?.spec {
+            Spec::EndpointSlice(slice) => Some(Hostname::of_service(
+                slice.service.as_ref()?,
+                &key.namespace,
+            )),
+            _ => None,
+        };
+        slices.into_iter().flatten().filter_map(service)
     }
 
     /// The headless services that have an endpoint at an address, ordered.
@@ -335,6 +346,17 @@ fn config_of(snapshot: &Snapshot) -> Arc<MeshConfig> {
     match snapshot.get(&key).map(|object| &object.spec) {
         Some(Spec::MeshConfig(config)) => Arc::clone(config),
         _ => Arc::default(),
+    }
+}
+
+/// The pods that an EndpointSlice names.
+fn pods_of(object: Option<&Object>) -> BTreeSet<&Name> {
+    match object.map(|object| &object.spec) {
+        Some(Spec::EndpointSlice(slice)) => {
+            let endpoints = slice.endpoints.iter();
+            endpoints.filter_map(|e| e.pod.as_ref()).collect()
+        }
+        _ => BTreeSet::new(),
     }
 }
 

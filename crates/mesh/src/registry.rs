@@ -230,18 +230,18 @@ fn preference(service: &MeshService) -> (bool, &crate::host_index::Ranked) {
     (service.registry == Registry::External, &service.rank)
 }
 
-/// Adds a host to an index under a key, or takes it away.
-pub(crate) fn change<K: Ord + Clone>(
-    index: &mut OrdMap<K, OrdSet<Hostname>>,
+/// Adds a value to an index under a key, or takes it away.
+pub(crate) fn change<K: Ord + Clone, V: Ord + Clone>(
+    index: &mut OrdMap<K, OrdSet<V>>,
     key: K,
-    host: &Hostname,
+    value: &V,
     add: bool,
 ) {
     let mut set = index.remove(&key).unwrap_or_default();
     if add {
-        set.insert(host.clone());
+        set.insert(value.clone());
     } else {
-        set.remove(host);
+        set.remove(value);
     }
     if !set.is_empty() {
         index.insert(key, set);

@@ -3,7 +3,8 @@
 use mesh::{InboundTouch, Mesh};
 use model::Labels;
 use serde_json::json;
-use testkit::{Document, Service, service, service_entry};
+use store::{Change, ChangeSet, SourceId};
+use testkit::{Document, Service, endpoint_slice, pod, service, service_entry};
 
 /// Which of the workloads `a`, `b` and `c` of a namespace are looked at again after an edit.
 fn concerned(before: impl Into<Document>, after: impl Into<Document>, namespace: &str) -> String {
@@ -53,4 +54,39 @@ fn without_a_selector_an_edit_of_a_service_concerns_its_namespace() {
         assert_eq!(concerned(before.clone(), after.clone(), "shop"), "abc");
         assert_eq!(concerned(before, after, "web"), "");
     }
+}
+
+#[test]
+fn an_edit_of_a_pod_concerns_the_services_that_list_it() {
+    let slice = |name, pod| {
+        let slice = endpoint_slice("cart").in_namespace("shop").called(name);
+        slice.port("http-80", 80).pod(pod, "10.0.0.1")
+    };
+    let pod = |version| pod("a").in_namespace("shop").labelled("v", version);
+    let mut store = testkit::store([
+        Document::from(cart(80)),
+        service("pay").in_namespace("shop").port(80).into(),
+        slice("one", "a").into(),
+        slice("two", "a").into(),
+        pod("1").into(),
+    ]);
+    let mut mesh = Mesh::new(store.snapshot());
+    let mut concerned = |changes: ChangeSet| -> Vec<String> {
+        let delta = store.apply(changes);
+        let (next, affected) = mesh.next(store.snapshot(), &delta);
+        mesh = next;
+        affected.endpoints.iter().map(ToString::to_string).collect()
+    };
+    let listed = ["cart.shop.svc.cluster.local"];
+    assert_eq!(concerned(testkit::load([pod("2")])), listed);
+    let gone = Change::Remove(testkit::object(slice("one", "a")).key.clone());
+    concerned(ChangeSet {
+        source: SourceId(0),
+        changes: vec![gone],
+    });
+    assert_eq!(concerned(testkit::load([pod("3")])), listed, "by the other");
+    concerned(testkit::load([slice("two", "b")]));
+    assert!(concerned(testkit::load([pod("4")])).is_empty());
+    concerned(testkit::load([slice("two", "a")]));
+    assert_eq!(concerned(testkit::load([pod("5")])), listed);
 }
