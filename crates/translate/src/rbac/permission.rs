@@ -15,8 +15,8 @@ pub(super) fn any() -> envoy::Permission {
     permission(Rule::Any(true))
 }
 
-/// One of these operations; none given: any. On TCP a rule that asks for a path or a method is never an ALLOW; a DENY
-/// keeps what is left of it.
+/// One of these operations; none given: any. On TCP a rule that asks for something of HTTP, or may do so, is never an
+/// ALLOW; a DENY keeps what is left of it.
 pub(super) fn any_of(
     operations: &[Operation],
     action: Action,
@@ -25,7 +25,7 @@ pub(super) fn any_of(
     if operations.is_empty() {
         return Outcome::Is(vec![any()]);
     }
-    if layer == Layer::Tcp && action == Action::Allow && operations.iter().any(needs_http) {
+    if layer == Layer::Tcp && action == Action::Allow && operations.iter().any(may_need_http) {
         return Outcome::Never;
     }
     let known: Vec<envoy::Permission> = operations
@@ -40,7 +40,7 @@ pub(super) fn any_of(
     }
 }
 
-fn needs_http(operation: &Operation) -> bool {
+fn may_need_http(operation: &Operation) -> bool {
     let Operation {
         paths,
         not_paths,
@@ -48,11 +48,10 @@ fn needs_http(operation: &Operation) -> bool {
         not_methods,
         ports: _,
         not_ports: _,
-        unknown: _,
+        unknown,
     } = operation;
-    [paths, not_paths, methods, not_methods]
-        .iter()
-        .any(|patterns| !patterns.is_empty())
+    let of_http = [paths, not_paths, methods, not_methods];
+    *unknown || of_http.iter().any(|patterns| !patterns.is_empty())
 }
 
 /// Every field that is set must hold.

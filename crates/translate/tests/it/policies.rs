@@ -177,6 +177,11 @@ fn sec_13_policies_on_tcp() {
         paths: patterns(&["/x"]),
         ..here(&[])
     };
+    let unknown = Operation {
+        unknown: true,
+        ..Operation::default()
+    };
+    let unknown_or_any = rule(Vec::new(), vec![unknown, here(&[])]);
     for (authorization, served) in [
         (
             allow(vec![from(principals(&["cluster.local/ns/shop/sa/cart"]))]),
@@ -189,6 +194,8 @@ fn sec_13_policies_on_tcp() {
         (allow(vec![from(principals(&["*/sa/car."]))]), false),
         (allow(vec![asking(here(&[9]))]), false),
         (allow(vec![asking(both.clone())]), false),
+        (allow(vec![unknown_or_any.clone()]), false),
+        (deny(vec![unknown_or_any]), false),
         (deny(vec![asking(both)]), false),
         (deny(vec![asking(here(&[9]))]), true),
         (deny(vec![from(principals(&["*/sa/other"]))]), true),
