@@ -1,7 +1,7 @@
 //! `lateen-agent capture`: the rules that lead a pod's connections through Envoy, with Istio's chains and flags.
 //!
-//! Without `--apply` the rules of one address family are only printed, as `iptables-restore` reads them. Everything stands in chains of our
-//! own, so that applying twice changes nothing and `--undo` leaves what was there before.
+//! Without `--apply` the rules of one address family are only printed, as `iptables-restore` reads them. Everything
+//! stands in chains of our own, so that applying twice changes nothing and `--undo` leaves what was there before.
 
 mod rules;
 mod tables;
