@@ -50,7 +50,8 @@ fn sec_14_to_18_paths_and_hosts_are_brought_into_one_form() {
             .in_namespace("shop")
             .host("front")
             .route(route().to("back"));
-        stage.show(&objects![policy, routes]).await;
+        let objects = objects![policy, routes];
+        stage.show(&objects).await;
         for (path, is_admin) in [
             ("/admin", true),
             ("/a/../admin", true),
