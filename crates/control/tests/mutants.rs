@@ -11,25 +11,26 @@ use testkit::{Run, Story, find_failure};
 type Property = fn(&Story) -> Result<(), String>;
 
 /// What the failure of a property under a mutant says.
-fn failure(mutant: Option<Mutant>, property: Property) -> Option<String> {
+fn failure(mutant: Option<Mutant>, worlds: u32, property: Property) -> Option<String> {
     let sabotaged = move |story: &Story| {
         kit::MUTANT.set(mutant);
         property(story)
     };
     find_failure(
         Run {
-            worlds: 64,
+            worlds,
             ..Run::default()
         },
         sabotaged,
     )
 }
 
-fn is_caught(mutant: Mutant, property: Property, by: &str) {
-    let failure =
-        failure(Some(mutant), property).unwrap_or_else(|| panic!("{mutant:?} is not caught"));
+fn is_caught(mutant: Mutant, property: Property, by: &[&str]) {
+    let worlds = Run::default().worlds;
+    let failure = failure(Some(mutant), worlds, property)
+        .unwrap_or_else(|| panic!("{mutant:?} is not caught"));
     assert!(
-        failure.contains(by),
+        by.iter().any(|by| failure.contains(by)),
         "{mutant:?} fails otherwise: {failure}"
     );
     assert!(
@@ -43,7 +44,8 @@ fn a_dropped_removal_is_not_what_scratch_would_be() {
     is_caught(
         Mutant::DroppedRemoval,
         properties::incremental_equals_scratch,
-        "is superfluous",
+        // A whole resource is too much, or a name in the table of names.
+        &["is superfluous", "differs"],
     );
 }
 
@@ -52,7 +54,7 @@ fn a_stale_entry_is_not_what_scratch_would_be() {
     is_caught(
         Mutant::StaleEntry,
         properties::incremental_equals_scratch,
-        "differs",
+        &["differs"],
     );
 }
 
@@ -61,7 +63,7 @@ fn an_envoy_that_is_not_told_does_not_hold_its_view() {
     is_caught(
         Mutant::UntoldProxies,
         properties::sotw_equals_delta,
-        "Envoy does not hold its view",
+        &["Envoy does not hold its view"],
     );
 }
 
@@ -70,7 +72,7 @@ fn bytes_that_depend_on_the_order_of_arrival_differ() {
     is_caught(
         Mutant::ArrivalOrder,
         properties::order_does_not_matter,
-        "in round",
+        &["in round"],
     );
 }
 
@@ -79,11 +81,11 @@ fn a_missing_cluster_is_needed() {
     is_caught(
         Mutant::MissingCluster,
         properties::envoy_accepts_everything,
-        "which is not there",
+        &["which is not there"],
     );
 }
 
 #[test]
 fn without_sabotage_the_properties_hold() {
-    assert_eq!(failure(None, properties::sotw_equals_delta), None);
+    assert_eq!(failure(None, 64, properties::sotw_equals_delta), None);
 }
