@@ -7,6 +7,7 @@ use istio_api::OutboundTrafficPolicyMode;
 use istio_api::mesh_config::KNOWN;
 use serde_json::Value;
 
+use super::access_log_format;
 use super::decode::{Decoded, Unknown, decode};
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
@@ -93,14 +94,22 @@ fn access_log(format: Option<Arc<str>>, json: bool, notes: &mut Notes<'_>) -> Ac
         Some(format) if json => match json_format(&format) {
             Ok(keys) => AccessLogFormat::Json(keys),
             Err(why) => {
-                let hint = "with `accessLogEncoding: JSON` write one JSON object of strings";
-                notes.refuse(&At::root("accessLogFormat"), why, hint);
+                notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
                 AccessLogFormat::DefaultJson
             }
         },
-        Some(format) => AccessLogFormat::Text(format),
+        Some(format) => match access_log_format::check(&format) {
+            Ok(()) => AccessLogFormat::Text(format),
+            Err(why) => {
+                notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
+                AccessLogFormat::DefaultText
+            }
+        },
     }
 }
+
+const OPERATORS: &str = "write Envoy's command operators, such as %REQ(:METHOD)%, and %% for a percent sign; with \
+                         `accessLogEncoding: JSON` one JSON object of such strings";
 
 type Keys = Arc<[(Arc<str>, Arc<str>)]>;
 
@@ -110,7 +119,10 @@ fn json_format(format: &str) -> Result<Keys, String> {
         .map_err(|error| format!("this is not a JSON object: {error}"))?;
     keys.into_iter()
         .map(|(key, value)| match value {
-            Value::String(value) => Ok((key.into(), value.into())),
+            Value::String(value) => match access_log_format::check(&value) {
+                Ok(()) => Ok((key.into(), value.into())),
+                Err(why) => Err(format!("{key:?}: {why}")),
+            },
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)

@@ -226,7 +226,7 @@ fn the_mesh_config_says_what_is_not_yet() {
     };
     let parsed = config(json!({
         "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY", "mod": 1}, "accessLogFile": "/dev/stdout",
-        "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%B%\", \"a\": \"%A%\"}",
+        "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%DURATION%\", \"a\": \"%PROTOCOL%\"}",
         "trustDomain": "example.org", "rootNamespace": "root", "enableAutoMtls": false,
         "defaultConfig": {}, "enableTracin": true,
     }));
@@ -247,7 +247,10 @@ fn the_mesh_config_says_what_is_not_yet() {
     let Spec::MeshConfig(config_read) = object.spec else {
         panic!()
     };
-    let keys = Arc::new([("a".into(), "%A%".into()), ("b".into(), "%B%".into())]);
+    let keys = Arc::new([
+        ("a".into(), "%PROTOCOL%".into()),
+        ("b".into(), "%DURATION%".into()),
+    ]);
     assert_eq!(
         *config_read,
         crate::MeshConfig {
