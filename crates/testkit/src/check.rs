@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -44,11 +45,12 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// The seed: `LATEEN_SEED`, else always the same, so that a gate that was green stays green; a soak takes a new one.
+/// The seed: `LATEEN_SEED`, else always the same, so that a gate that was green stays green; a soak takes a new one, the
+/// same for the whole of the program.
 #[must_use]
 pub fn seed() -> u64 {
-    let fresh = || RandomState::new().build_hasher().finish();
-    number("LATEEN_SEED").unwrap_or_else(|| if soak() > 1 { fresh() } else { 1 })
+    static FRESH: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    number("LATEEN_SEED").unwrap_or_else(|| if soak() > 1 { *FRESH } else { 1 })
 }
 
 /// Tries a property; fails with the smallest story that was found for which it does not hold.
