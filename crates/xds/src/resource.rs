@@ -295,12 +295,15 @@ impl Resource {
         self.vacant
     }
 
-    /// This cluster, made to accept what `older` accepts as well. None if it does so already.
+    /// Whether this cluster refuses identities that `older` accepts.
+    pub(crate) fn accepts_less_than(&self, older: &Self) -> bool {
+        let both = self.identities.as_ref().zip(older.identities.as_ref());
+        both.is_some_and(|(now, before)| !now.accept_all_of(before))
+    }
+
+    /// This cluster, made to accept what `older` accepts as well. None if one of them does not go by identities.
     pub(crate) fn bridge_from(&self, older: &Self) -> Option<Arc<Self>> {
         let (now, before) = (self.identities.as_ref()?, older.identities.as_ref()?);
-        if now.accept_all_of(before) {
-            return None;
-        }
         let joined = now.joined(before);
         let mut made = locked(&self.bridge);
         if let Some(bridge) = made.upgrade()

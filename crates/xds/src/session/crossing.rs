@@ -121,8 +121,8 @@ impl Session {
         let (Mode::Delta, Kind::Cluster, Held::Is(older)) = (self.mode, kind, held) else {
             return None;
         };
-        let bridge = target.bridge_from(older)?;
-        self.has_other_endpoints(target.name()).then_some(bridge)
+        let needed = target.accepts_less_than(older) && self.has_other_endpoints(target.name());
+        needed.then(|| target.bridge_from(older)).flatten()
     }
 
     /// Whether Envoy has not acknowledged yet what the view says of a cluster's endpoints.
