@@ -200,14 +200,18 @@ impl Overlay {
         let own = self.own_of.entry(kind).or_default();
         *own = *own + usize::from(!as_base) - usize::from(was_own);
         if changed {
-            let alike = *own == 0;
             let half = Arc::make_mut(&mut self.half);
-            let shared = base_half.get(kind, &name);
-            match shared.filter(|_| as_base && part.is_empty() && kind != Kind::Route) {
+            let is_whole = part.is_empty() && kind != Kind::Route;
+            if *own == 0 {
                 // a scope that has nothing of its own goes on sharing what all share
-                _ if alike => *half.resources_mut(kind) = base_half.resources(kind).clone(),
-                Some(shared) => half.insert(kind, Arc::clone(shared)),
-                None => put(half, slot, now.as_deref()),
+                *half.resources_mut(kind) = base_half.resources(kind).clone();
+            } else if as_base
+                && is_whole
+                && let Some(shared) = base_half.get(kind, &name)
+            {
+                half.insert(kind, Arc::clone(shared));
+            } else {
+                put(half, slot, now.as_deref());
             }
         }
         changed
