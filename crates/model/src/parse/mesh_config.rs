@@ -88,24 +88,23 @@ fn others(rest: &BTreeMap<String, Value>, notes: &mut Notes<'_>) {
 }
 
 fn access_log(format: Option<Arc<str>>, json: bool, notes: &mut Notes<'_>) -> AccessLogFormat {
-    match format {
-        None if json => AccessLogFormat::DefaultJson,
-        None => AccessLogFormat::DefaultText,
-        Some(format) if json => match json_format(&format) {
-            Ok(keys) => AccessLogFormat::Json(keys),
-            Err(why) => {
-                notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
-                AccessLogFormat::DefaultJson
-            }
-        },
-        Some(format) => match access_log_format::check(&format) {
-            Ok(()) => AccessLogFormat::Text(format),
-            Err(why) => {
-                notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
-                AccessLogFormat::DefaultText
-            }
-        },
-    }
+    let default = if json {
+        AccessLogFormat::DefaultJson
+    } else {
+        AccessLogFormat::DefaultText
+    };
+    let Some(format) = format else {
+        return default;
+    };
+    let read = if json {
+        json_format(&format).map(AccessLogFormat::Json)
+    } else {
+        access_log_format::check(&format).map(|()| AccessLogFormat::Text(format))
+    };
+    read.unwrap_or_else(|why| {
+        notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
+        default
+    })
 }
 
 const OPERATORS: &str = "write Envoy's command operators, such as %REQ(:METHOD)%, and %% for a percent sign; with \
