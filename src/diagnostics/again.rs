@@ -55,7 +55,7 @@ impl References {
         for key in changed {
             match key.kind {
                 Kind::MeshConfig => return None,
-                Kind::Namespace | Kind::ServiceAccount => {}
+                Kind::Node | Kind::Namespace | Kind::ServiceAccount => {}
                 Kind::VirtualService => {
                     let both = hosts(before, key).into_iter().chain(hosts(now, key));
                     both.for_each(|host| self.of_host(&host, &mut again));

@@ -32,6 +32,7 @@ fn caller(namespace: &str, service_account: &str) -> Caller {
     Caller {
         namespace: namespace.parse().unwrap(),
         service_account: service_account.parse().unwrap(),
+        pod: None,
     }
 }
 

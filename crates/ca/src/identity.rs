@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use model::{Namespace, ServiceAccount, SpiffeId, TrustDomain};
+use model::{Name, Namespace, ServiceAccount, SpiffeId, TrustDomain};
 use rustls_pki_types::CertificateDer;
 use tonic::codegen::http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use x509_parser::certificate::X509Certificate;
@@ -23,6 +23,8 @@ pub struct Caller {
     pub namespace: Namespace,
     /// Its service account.
     pub service_account: ServiceAccount,
+    /// The Pod that its token is bound to; none with a certificate, which says nothing of Pods.
+    pub pod: Option<Name>,
 }
 
 impl Caller {
@@ -103,6 +105,9 @@ pub enum Denied {
     /// The token proves nothing.
     #[error("the token is refused: {0}")]
     Token(&'static str),
+    /// The API server has judged the token.
+    #[error("the API server refuses the token: {0}")]
+    Reviewed(String),
     /// The client certificate proves nothing.
     #[error("the client certificate is refused: {0}")]
     Certificate(&'static str),
@@ -204,6 +209,7 @@ impl Caller {
         Ok(Self {
             namespace: identity.namespace,
             service_account: identity.service_account,
+            pod: None,
         })
     }
 }

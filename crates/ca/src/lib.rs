@@ -11,6 +11,7 @@ mod identity;
 mod path;
 mod root;
 mod service;
+mod service_account;
 mod sign;
 mod state;
 mod template;
@@ -22,6 +23,7 @@ pub use identity::{Caller, Credentials, Denied, MeshReviewer, PeerCertificates, 
 pub use path::InvalidCa;
 pub use root::{CaFiles, FileRootStore, RootStore};
 pub use service::{CertificateService, Counters};
+pub use service_account::{BoundToken, InvalidKeys, ServiceAccountKeys, Unverified};
 pub use state::{StateDir, StateError};
 pub use template::{BACKDATE, DEFAULT_TTL, MAX_TTL};
 pub use token::{AUDIENCE, MAX_TOKEN_TTL, MintError, TokenIssuer, TokenVerifier};

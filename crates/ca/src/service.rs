@@ -142,6 +142,7 @@ impl IstioCertificateService for CertificateService {
                 let Caller {
                     namespace,
                     service_account,
+                    pod: _,
                 } = caller;
                 tracing::warn!(
                     target: "ca::audit", %namespace, %service_account, proof, ?peer, reason = %refused,
@@ -175,9 +176,10 @@ impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
         let message = denied.to_string();
         match denied {
-            Denied::NoCredentials | Denied::Token(_) | Denied::Certificate(_) => {
-                Self::unauthenticated(message)
-            }
+            Denied::NoCredentials
+            | Denied::Token(_)
+            | Denied::Reviewed(_)
+            | Denied::Certificate(_) => Self::unauthenticated(message),
             Denied::Unavailable(_) => Self::unavailable(message),
         }
     }

@@ -26,7 +26,7 @@ const ISSUER: &str = "lateen";
 /// Ours has 400 bytes, Kubernetes' have 1,500.
 const MAX_TOKEN_BYTES: usize = 4096;
 /// How far ahead the clock of the machine that minted the token may be.
-const SKEW_SECONDS: u64 = 60;
+pub(crate) const SKEW_SECONDS: u64 = 60;
 const KEY_DIR: &str = "join-tokens";
 const KEY_FILE: &str = "key.pem";
 
@@ -238,15 +238,17 @@ fn check(claims: Claims, now: u64) -> Result<Caller, Denied> {
     Ok(Caller {
         namespace,
         service_account,
+        pod: None,
     })
 }
 
-fn subject(namespace: &Namespace, service_account: &ServiceAccount) -> String {
+/// `sub` of a service account's token.
+pub(crate) fn subject(namespace: &Namespace, service_account: &ServiceAccount) -> String {
     format!("system:serviceaccount:{namespace}:{service_account}")
 }
 
 /// Seconds since 1970; a clock before that counts as 1970.
-fn seconds(time: SystemTime) -> u64 {
+pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()

@@ -177,6 +177,7 @@ fn workload(mesh: &Mesh, info: &ProxyInfo) -> Workload {
         addresses: Arc::clone(&info.addresses),
         ports: Arc::new([]),
         mesh_tls: info.labels.get(TLS_MODE) == Some("istio"),
+        node: None,
         is_pod: true,
     });
     if workload.addresses.is_empty() {

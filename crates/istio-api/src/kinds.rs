@@ -38,6 +38,10 @@ pub const KINDS: &[KindInfo] = &[
     kubernetes("", "Pod", "pods", &["po"]),
     KindInfo {
         namespaced: false,
+        ..kubernetes("", "Node", "nodes", &["no"])
+    },
+    KindInfo {
+        namespaced: false,
         ..kubernetes("", "Namespace", "namespaces", &["ns"])
     },
     kubernetes("", "ServiceAccount", "serviceaccounts", &["sa"]),

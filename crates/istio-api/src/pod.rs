@@ -129,6 +129,21 @@ pub struct PodTemplate {
     pub metadata: ObjectMeta,
 }
 
+/// A Node (`v1`): only where it stands, which its labels say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {
+    /// `apiVersion`: `v1`.
+    #[serde(skip_serializing_if = "unset")]
+    pub api_version: String,
+    /// `kind`: `Node`.
+    #[serde(skip_serializing_if = "unset")]
+    pub kind: String,
+    /// `metadata`: its name, and labels such as `topology.kubernetes.io/zone`.
+    #[serde(skip_serializing_if = "unset")]
+    pub metadata: ObjectMeta,
+}
+
 /// A Namespace (`v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -59,6 +59,7 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
         Spec::WorkloadEntry(_)
         | Spec::EndpointSlice(_)
         | Spec::Pod(_)
+        | Spec::Node(_)
         | Spec::Namespace
         | Spec::ServiceAccount
         | Spec::Deployment(_)

@@ -138,10 +138,11 @@ fn of_slice(
             .pod
             .as_ref()
             .and_then(|name| mesh.workload(&pod_key(&slice.key.namespace, name)));
-        let locality = Locality {
+        let of_node = pod.as_ref().and_then(|pod| mesh.locality(pod));
+        let locality = of_node.cloned().unwrap_or_else(|| Locality {
             zone: endpoint.zone.clone().unwrap_or_default(),
             ..Locality::default()
-        };
+        });
         for address in endpoint.addresses.iter() {
             found.push(Instance {
                 address: EndpointAddress::Ip(*address),
@@ -184,14 +185,18 @@ fn of_workload(
     let (locality, weight, address) = match &object.spec {
         Spec::WorkloadEntry(entry) => (entry.locality.clone(), entry.weight, entry.address.clone()),
         Spec::Pod(pod) if !pod.ready && !service.publish_not_ready => return Vec::new(),
-        Spec::Pod(_)
-        | Spec::VirtualService(_)
+        Spec::Pod(_) => {
+            let locality = mesh.locality(workload).cloned();
+            (locality.unwrap_or_default(), 1, None)
+        }
+        Spec::VirtualService(_)
         | Spec::DestinationRule(_)
         | Spec::PeerAuthentication(_)
         | Spec::AuthorizationPolicy(_)
         | Spec::ServiceEntry(_)
         | Spec::Service(_)
         | Spec::EndpointSlice(_)
+        | Spec::Node(_)
         | Spec::Namespace
         | Spec::ServiceAccount
         | Spec::Deployment(_)

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use model::{HostPattern, Hostname, Kind, MeshConfig, Name, Namespace, Object, ObjectKey, Spec};
+use model::{
+    HostPattern, Hostname, Kind, Locality, MeshConfig, Name, Namespace, Object, ObjectKey, Spec,
+};
 use store::{Delta, Snapshot};
 
 use crate::affected::{Affected, Touched};
@@ -32,6 +34,8 @@ pub struct Mesh {
     naming: OrdMap<(Namespace, Name), OrdSet<ObjectKey>>,
     /// The Pods and WorkloadEntries of a namespace.
     workloads: OrdMap<Namespace, OrdSet<ObjectKey>>,
+    /// The Pods of a Node.
+    on_node: OrdMap<Name, OrdSet<ObjectKey>>,
     /// The headless services that have an endpoint at an address.
     headless: OrdMap<IpAddr, OrdSet<Hostname>>,
     /// DestinationRules with a `workloadSelector`, by namespace: what tells the scopes of a namespace apart.
@@ -104,7 +108,16 @@ impl Mesh {
                 if !set.is_empty() {
                     self.workloads.insert(key.namespace.clone(), set);
                 }
+                for (object, add) in [(&old, false), (&new, true)] {
+                    if let Some(node) = object.as_deref().and_then(node_of) {
+                        change(&mut self.on_node, node.clone(), key, add);
+                    }
+                }
                 touched.workloads.insert(key.clone());
+            }
+            Kind::Node => {
+                let pods = self.on_node.get(&key.name).into_iter().flatten();
+                touched.workloads.extend(pods.cloned());
             }
             Kind::Namespace | Kind::ServiceAccount | Kind::Deployment | Kind::MeshConfig => {}
         }
@@ -314,6 +327,15 @@ impl Mesh {
         Workload::of(self.object(key)?)
     }
 
+    /// Where a workload runs: where its Node stands.
+    pub(crate) fn locality(&self, workload: &Workload) -> Option<&Locality> {
+        let key = ObjectKey::without_namespace(Kind::Node, workload.node.clone()?)?;
+        match &self.object(&key)?.spec {
+            Spec::Node(node) => Some(&node.locality),
+            _ => None,
+        }
+    }
+
     /// The DestinationRules of a namespace that select clients, ordered.
     pub fn selecting_rules(&self, namespace: &Namespace) -> impl Iterator<Item = &ObjectKey> {
         self.selecting_rules.get(namespace).into_iter().flatten()
@@ -346,6 +368,14 @@ fn config_of(snapshot: &Snapshot) -> Arc<MeshConfig> {
     match snapshot.get(&key).map(|object| &object.spec) {
         Some(Spec::MeshConfig(config)) => Arc::clone(config),
         _ => Arc::default(),
+    }
+}
+
+/// The Node on which a Pod runs.
+fn node_of(object: &Object) -> Option<&Name> {
+    match &object.spec {
+        Spec::Pod(pod) => pod.node.as_ref(),
+        _ => None,
     }
 }
 

@@ -83,6 +83,7 @@ impl MeshService {
             | Spec::WorkloadEntry(_)
             | Spec::EndpointSlice(_)
             | Spec::Pod(_)
+            | Spec::Node(_)
             | Spec::Namespace
             | Spec::ServiceAccount
             | Spec::Deployment(_)

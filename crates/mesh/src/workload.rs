@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ir::WorkloadRef;
 use model::{
-    EndpointAddress, Labels, Namespace, Object, ObjectKey, Port, PortName, ServiceAccount, Spec,
-    SpiffeId, TrustDomain,
+    EndpointAddress, Labels, Name, Namespace, Object, ObjectKey, Port, PortName, ServiceAccount,
+    Spec, SpiffeId, TrustDomain,
 };
 
 /// Pod label: the workload takes Istio's mutual TLS. The injector sets it.
@@ -29,6 +29,8 @@ pub struct Workload {
     pub ports: Arc<[(Option<PortName>, Port)]>,
     /// Whether it takes Istio's mutual TLS.
     pub mesh_tls: bool,
+    /// The Node on which it runs.
+    pub node: Option<Name>,
     /// Whether it is a Pod; else a WorkloadEntry.
     pub is_pod: bool,
 }
@@ -47,6 +49,7 @@ impl Workload {
                 addresses: Arc::clone(&pod.addresses),
                 ports: Arc::clone(&pod.ports),
                 mesh_tls: labelled(&object.meta.labels) && !pod.host_network,
+                node: pod.node.clone(),
                 is_pod: true,
             }),
             Spec::WorkloadEntry(entry) => Some(Self {
@@ -67,6 +70,7 @@ impl Workload {
                     .map(|(name, port)| (Some(name.clone()), *port))
                     .collect(),
                 mesh_tls: labelled(&entry.labels) || entry.service_account.is_some(),
+                node: None,
                 is_pod: false,
             }),
             Spec::VirtualService(_)
@@ -76,6 +80,7 @@ impl Workload {
             | Spec::ServiceEntry(_)
             | Spec::Service(_)
             | Spec::EndpointSlice(_)
+            | Spec::Node(_)
             | Spec::Namespace
             | Spec::ServiceAccount
             | Spec::Deployment(_)
@@ -129,7 +134,7 @@ impl Workload {
 
 /// The key of the object that a workload would be, as a Pod.
 #[must_use]
-pub fn pod_key(namespace: &Namespace, name: &model::Name) -> ObjectKey {
+pub fn pod_key(namespace: &Namespace, name: &Name) -> ObjectKey {
     ObjectKey {
         kind: model::Kind::Pod,
         namespace: namespace.clone(),

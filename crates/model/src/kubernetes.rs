@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{ExportTo, Labels, Name, Port, PortName, Protocol, Selector, ServiceAccount};
+use crate::{ExportTo, Labels, Locality, Name, Port, PortName, Protocol, Selector, ServiceAccount};
 
 /// `v1` Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -96,8 +96,17 @@ pub struct Pod {
     pub ports: Arc<[(Option<PortName>, Port)]>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
+    /// `spec.nodeName`.
+    pub node: Option<Name>,
     /// `status.conditions[type=Ready]`; absent: true (a Pod without status is a workload of a folder).
     pub ready: bool,
+}
+
+/// `v1` Node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Labels `topology.kubernetes.io/region`, `topology.kubernetes.io/zone` and `topology.istio.io/subzone`.
+    pub locality: Locality,
 }
 
 /// `apps` Deployment: only what its pods would bear.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::{
     AuthorizationPolicy, Deployment, DestinationRule, Diagnostic, EndpointSlice, Labels,
-    MeshConfig, Name, Namespace, PeerAuthentication, Pod, Service, ServiceEntry, VirtualService,
-    WorkloadEntry,
+    MeshConfig, Name, Namespace, Node, PeerAuthentication, Pod, Service, ServiceEntry,
+    VirtualService, WorkloadEntry,
 };
 
 /// The kinds that Lateen reads.
@@ -31,6 +31,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Pod.
     Pod,
+    /// `v1` Node.
+    Node,
     /// `v1` Namespace.
     Namespace,
     /// `v1` ServiceAccount.
@@ -43,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::VirtualService,
         Self::DestinationRule,
         Self::PeerAuthentication,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
+        Self::Node,
         Self::Namespace,
         Self::ServiceAccount,
         Self::Deployment,
@@ -72,6 +75,7 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
+            Self::Node => "Node",
             Self::Namespace => "Namespace",
             Self::ServiceAccount => "ServiceAccount",
             Self::Deployment => "Deployment",
@@ -82,7 +86,7 @@ impl Kind {
     /// Whether objects of this kind live in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::MeshConfig)
+        !matches!(self, Self::Namespace | Self::Node | Self::MeshConfig)
     }
 
     /// Whether a rejected object of this kind must close what it cannot open (ARCHITECTURE.md, invariant 3).
@@ -98,8 +102,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What names an object. Objects without a namespace (Namespace, MeshConfig) have the namespace of their own
-/// name and the root namespace.
+/// What names an object. A Namespace has the namespace of its own name, a Node and the MeshConfig have
+/// `istio-system`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// The kind.
@@ -108,6 +112,22 @@ pub struct ObjectKey {
     pub namespace: Namespace,
     /// `metadata.name`.
     pub name: Name,
+}
+
+impl ObjectKey {
+    /// The key of an object that is in no namespace; none if its name is none that Kubernetes lets it have.
+    #[must_use]
+    pub fn without_namespace(kind: Kind, name: Name) -> Option<Self> {
+        let namespace = match kind {
+            Kind::Namespace => name.as_str().parse().ok()?,
+            _ => Namespace::istio_system(),
+        };
+        Some(Self {
+            kind,
+            namespace,
+            name,
+        })
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -140,6 +160,7 @@ pub enum Spec {
     Service(Arc<Service>),
     EndpointSlice(Arc<EndpointSlice>),
     Pod(Arc<Pod>),
+    Node(Arc<Node>),
     Namespace,
     ServiceAccount,
     Deployment(Arc<Deployment>),

@@ -249,6 +249,7 @@ fn read_spec(kind: Kind, value: Value, meta: &Meta, notes: &mut Notes<'_>) -> Re
             notes,
         ))))
         .into(),
+        Kind::Node => Some(Spec::Node(Arc::new(kubernetes::node(&meta.labels)))).into(),
         Kind::Namespace => Some(Spec::Namespace).into(),
         Kind::ServiceAccount => Some(Spec::ServiceAccount).into(),
         Kind::Deployment => Some(Spec::Deployment(Arc::new(kubernetes::deployment(plain(

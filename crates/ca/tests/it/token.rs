@@ -75,6 +75,7 @@ fn a_token_stands_for_its_service_account_until_it_expires() {
     let caller = Caller {
         namespace: shop(),
         service_account: cart(),
+        pod: None,
     };
     assert_eq!(verify(now()), Ok(caller.clone()));
     assert_eq!(

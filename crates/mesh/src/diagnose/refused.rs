@@ -51,6 +51,7 @@ fn without_good_version(mesh: &Mesh, refusal: &Refusal) -> Found {
         | Kind::Service
         | Kind::EndpointSlice
         | Kind::Pod
+        | Kind::Node
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Deployment

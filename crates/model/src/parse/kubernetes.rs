@@ -9,14 +9,19 @@ use istio_api::IntOrString;
 use super::notes::{At, Notes, SPEC, Written};
 use super::value::text;
 use crate::{
-    Addressing, Code, Deployment, EndpointSlice, ExportTo, Labels, Meta, Name, Pod, Port, PortName,
-    Protocol, Selector, Service, ServiceAccount, ServicePort, SliceEndpoint, TargetPort,
+    Addressing, Code, Deployment, EndpointSlice, ExportTo, Labels, Locality, Meta, Name, Node, Pod,
+    Port, PortName, Protocol, Selector, Service, ServiceAccount, ServicePort, SliceEndpoint,
+    TargetPort,
 };
 
 /// The annotation that says which namespaces see a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// The label that says to which Service an EndpointSlice belongs.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The labels that say where a Node stands.
+const REGION: &str = "topology.kubernetes.io/region";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const SUBZONE: &str = "topology.istio.io/subzone";
 
 /// Reads a Service.
 pub(super) fn service(wire: istio_api::Service, meta: &Meta, notes: &mut Notes<'_>) -> Service {
@@ -270,6 +275,18 @@ fn slice_endpoint(wire: istio_api::Endpoint, at: &At<'_>, notes: &mut Notes<'_>)
     }
 }
 
+/// Reads a Node, from its labels alone.
+pub(super) fn node(labels: &Labels) -> Node {
+    let text = |key: &str| labels.get(key).unwrap_or_default().into();
+    Node {
+        locality: Locality {
+            region: text(REGION),
+            zone: text(ZONE),
+            subzone: text(SUBZONE),
+        },
+    }
+}
+
 /// Reads a Pod.
 pub(super) fn pod(wire: istio_api::Pod, notes: &mut Notes<'_>) -> Pod {
     let istio_api::Object {
@@ -282,7 +299,7 @@ pub(super) fn pod(wire: istio_api::Pod, notes: &mut Notes<'_>) -> Pod {
     let istio_api::PodSpec {
         service_account_name,
         host_network,
-        node_name: _,
+        node_name,
         hostname: _,
         subdomain: _,
         init_containers,
@@ -310,6 +327,7 @@ pub(super) fn pod(wire: istio_api::Pod, notes: &mut Notes<'_>) -> Pod {
         addresses,
         ports: ports.into(),
         host_network: host_network.unwrap_or(false),
+        node: node_name.and_then(|name| name.parse().ok()),
         ready,
     }
 }

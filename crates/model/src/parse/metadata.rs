@@ -104,6 +104,7 @@ fn key(
             let own = name.as_str().parse();
             own.map_err(|e: crate::InvalidName| no_key(&METADATA.field("name"), e.to_string()))?
         }
+        _ if !kind.is_namespaced() => Namespace::istio_system(),
         Some(text) if !text.is_empty() => text
             .parse()
             .map_err(|e: crate::InvalidName| no_key(&at, e.to_string()))?,

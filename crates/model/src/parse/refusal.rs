@@ -76,6 +76,7 @@ impl Object {
             | Spec::Service(_)
             | Spec::EndpointSlice(_)
             | Spec::Pod(_)
+            | Spec::Node(_)
             | Spec::Namespace
             | Spec::ServiceAccount
             | Spec::Deployment(_)
@@ -125,6 +126,7 @@ fn telling_fields(kind: Kind) -> &'static [&'static str] {
         | Kind::Service
         | Kind::EndpointSlice
         | Kind::Pod
+        | Kind::Node
         | Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Deployment

@@ -1,0 +1,40 @@
+//! Which resources are watched, and under which names the API server has them.
+
+use kube::core::{ApiResource, GroupVersionKind};
+use model::Kind;
+
+/// The kinds that have a watch of their own. Deployments are left out: only a folder needs them, to explain what its
+/// selectors mean.
+pub(crate) const WATCHED: [Kind; 12] = [
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::PeerAuthentication,
+    Kind::AuthorizationPolicy,
+    Kind::ServiceEntry,
+    Kind::WorkloadEntry,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Pod,
+    Kind::Node,
+    Kind::Namespace,
+    Kind::ServiceAccount,
+];
+
+/// A ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMapName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A kind under its stored version, which stands first in the table.
+pub(crate) fn resource(kind: Kind) -> Option<ApiResource> {
+    let info = istio_api::KINDS
+        .iter()
+        .find(|info| info.kind == kind.as_str())?;
+    let version = info.versions.first()?;
+    let named = GroupVersionKind::gvk(info.group, version, info.kind);
+    Some(ApiResource::from_gvk_with_plural(&named, info.plural))
+}
