@@ -2,13 +2,23 @@
 //! What it hands out are plain values.
 
 mod client;
+mod lease;
 mod lives;
 mod raw;
 mod resources;
+mod root_certs;
+mod secrets;
+mod tokens;
 mod watch;
+mod webhooks;
 
 pub use client::{ConnectError, connect};
 pub use kube::Client;
+pub use lease::Candidate;
 pub use lives::{Lives, NamespaceLife, Uid};
-pub use resources::ConfigMapName;
+pub use resources::Only;
+pub use root_certs::publish_roots;
+pub use secrets::{SecretError, Secrets};
+pub use tokens::{Judgement, PublishedKeys, Tokens, Unavailable};
 pub use watch::{Data, Following, Health, Report, Settings, kinds, start};
+pub use webhooks::{FailurePolicy, Proof, Webhooks};

@@ -20,13 +20,19 @@ pub(crate) const WATCHED: [Kind; 12] = [
     Kind::ServiceAccount,
 ];
 
-/// A ConfigMap.
+/// One object, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigMapName {
-    /// Its namespace.
-    pub namespace: String,
+pub struct Only {
+    /// Its namespace; none: in whichever it is, or of a kind that is in none.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+/// ConfigMaps, which are no objects of the mesh.
+pub(crate) fn config_maps() -> ApiResource {
+    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
+    ApiResource::from_gvk_with_plural(&kind, "configmaps")
 }
 
 /// A kind under its stored version, which stands first in the table.

@@ -5,21 +5,20 @@
 //! known, and [`Health`] says since when.
 
 mod config_map;
-mod follow;
-mod health;
+pub(crate) mod follow;
+pub(crate) mod health;
 mod objects;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::Client;
-use kube::core::{ApiResource, GroupVersionKind};
 use model::{Diagnostic, Kind, Parsed};
 use store::{ChangeSet, SourceId};
 use tokio::sync::{mpsc, watch};
 
 use crate::lives::Lives;
-use crate::resources::{ConfigMapName, WATCHED, resource};
+use crate::resources::{Only, WATCHED, config_maps, resource};
 
 use config_map::ConfigMap;
 use follow::Follower;
@@ -33,9 +32,9 @@ pub struct Settings {
     /// The source that change sets name.
     pub source: SourceId,
     /// Where the MeshConfig stands.
-    pub mesh_config: ConfigMapName,
+    pub mesh_config: Only,
     /// Where injection's values stand.
-    pub injection: ConfigMapName,
+    pub injection: Only,
     /// Reads the text of the MeshConfig.
     pub parse_mesh_config: fn(&str) -> Parsed,
 }
@@ -88,7 +87,7 @@ pub fn start(
         let follower = Follower::new(client, resource, None, health.watch(name));
         tokio::spawn(follower.run(objects));
     }
-    let config_map = |only: &ConfigMapName, map: ConfigMap| {
+    let config_map = |only: &Only, map: ConfigMap| {
         let name = format!("configmaps/{}", only.name);
         let follower = Follower::new(
             client,
@@ -110,11 +109,6 @@ pub fn start(
         mesh_config,
         injection,
     }
-}
-
-fn config_maps() -> ApiResource {
-    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
-    ApiResource::from_gvk_with_plural(&kind, "configmaps")
 }
 
 /// Every kind that comes from a cluster, whether by a watch of its own or in a ConfigMap.

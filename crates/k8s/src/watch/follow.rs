@@ -10,7 +10,7 @@ use kube::{Api, Client};
 
 use super::health::Watch;
 use crate::raw::Raw;
-use crate::resources::ConfigMapName;
+use crate::resources::Only;
 
 /// How long one request lasts at most, in seconds: a connection that died in silence is noticed after it.
 const REQUEST_SECONDS: u32 = 120;
@@ -58,22 +58,21 @@ enum Failure {
 }
 
 impl Follower {
-    /// A watch of all objects of a kind, or of one ConfigMap only.
-    pub fn new(
-        client: &Client,
-        resource: ApiResource,
-        only: Option<ConfigMapName>,
-        watch: Watch,
-    ) -> Self {
+    /// A watch of all objects of a kind, or of one object only.
+    pub fn new(client: &Client, resource: ApiResource, only: Option<Only>, watch: Watch) -> Self {
         let config = watcher::Config::default()
             .timeout(REQUEST_SECONDS)
             .streaming_lists();
         let (api, config) = match only {
             None => (Api::all_with(client.clone(), &resource), config),
-            Some(ConfigMapName { namespace, name }) => (
-                Api::namespaced_with(client.clone(), &namespace, &resource),
-                config.fields(&format!("metadata.name={name}")),
-            ),
+            Some(Only { namespace, name }) => {
+                let client = client.clone();
+                let api = match namespace {
+                    Some(namespace) => Api::namespaced_with(client, &namespace, &resource),
+                    None => Api::all_with(client, &resource),
+                };
+                (api, config.fields(&format!("metadata.name={name}")))
+            }
         };
         Self { api, config, watch }
     }

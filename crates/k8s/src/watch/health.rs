@@ -25,7 +25,7 @@ pub struct Watch {
 
 impl Health {
     /// The entry of a watch of that name.
-    pub(super) fn watch(&self, name: String) -> Watch {
+    pub(crate) fn watch(&self, name: String) -> Watch {
         let state = Arc::new(Mutex::new(State::New(Instant::now())));
         let entry = (name.clone(), Arc::clone(&state));
         self.0
@@ -51,7 +51,7 @@ impl Health {
 }
 
 impl Watch {
-    pub(super) fn is_well(&self) {
+    pub(crate) fn is_well(&self) {
         let before = self.replace(State::Well);
         match before {
             State::Lost(since) => tracing::info!(
@@ -64,7 +64,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn is_absent(&self) {
+    pub(crate) fn is_absent(&self) {
         if !matches!(self.replace(State::Absent), State::Absent) {
             tracing::warn!(
                 "the API server has no {}: install the CRDs to use them",
@@ -73,7 +73,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn is_lost(&self, reason: &str) {
+    pub(crate) fn is_lost(&self, reason: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
             State::Lost(_) => tracing::debug!("the watch of {}: {reason}", self.name),
