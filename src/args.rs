@@ -19,15 +19,26 @@ const CA_CERTS: &str = "/etc/cacerts";
 )]
 pub struct Arguments {
     /// A folder of YAML with Istio's and Kubernetes' objects, watched; may be repeated. Where two folders have the same
-    /// object, the first one's counts
-    #[arg(long = "configDir", value_name = "DIR", required = true)]
+    /// object, the first one's counts. Without any, objects come from a Kubernetes cluster
+    #[arg(long = "configDir", value_name = "DIR", requires = "state_dir")]
     pub config_dirs: Vec<PathBuf>,
-    /// A file with the MeshConfig, watched
-    #[arg(long = "meshConfig", value_name = "FILE")]
+    /// A file with the MeshConfig, watched; in a cluster it stands in the ConfigMap `istio`
+    #[arg(long = "meshConfig", value_name = "FILE", requires = "config_dirs")]
     pub mesh_config: Option<PathBuf>,
-    /// Where the certificate authority and the key of join tokens live; created with mode 0700
-    #[arg(long = "stateDir", value_name = "DIR")]
-    pub state_dir: PathBuf,
+    /// Where the certificate authority and the key of join tokens live; created with mode 0700. In a cluster the Secret
+    /// `istio-ca-secret` takes its place
+    #[arg(long = "stateDir", value_name = "DIR", requires = "config_dirs")]
+    pub state_dir: Option<PathBuf>,
+    /// The cluster to read from; the one that this Pod runs in unless given
+    #[arg(
+        long = "kubeconfig",
+        value_name = "FILE",
+        conflicts_with = "config_dirs"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where in the cluster this control plane stands
+    #[command(flatten)]
+    pub pod: Pod,
     /// A folder with a CA of your own (ca-cert.pem, ca-key.pem, cert-chain.pem, root-cert.pem); /etc/cacerts if it holds
     /// one, else a self-signed root is made once in the state directory
     #[arg(long = "caCertsDir", value_name = "DIR")]
@@ -42,6 +53,13 @@ pub struct Arguments {
     /// xDS and CA in plaintext, with no check of who streams; off unless given (istiod's is :15010)
     #[arg(long = "grpcAddr", value_name = "ADDR")]
     pub grpc_addr: Option<Address>,
+    /// The webhooks of a cluster, injection and validation, over TLS
+    #[arg(
+        long = "httpsAddr",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:15017"
+    )]
+    pub https_addr: Address,
     /// Readiness and debugging over HTTP
     #[arg(
         long = "httpAddr",
@@ -71,6 +89,42 @@ pub struct Arguments {
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<control::Mutant>,
+}
+
+/// What a Pod is told of itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Pod {
+    /// The name of this Pod, by which replicas tell each other apart
+    #[arg(
+        long = "podName",
+        value_name = "NAME",
+        env = "POD_NAME",
+        default_value = "lateend"
+    )]
+    pub name: String,
+    /// The namespace of the control plane
+    #[arg(
+        long = "podNamespace",
+        value_name = "NAMESPACE",
+        env = "POD_NAMESPACE",
+        default_value = "istio-system"
+    )]
+    pub namespace: String,
+    /// The revision of the control plane
+    #[arg(long, value_name = "NAME", env = "REVISION", default_value = "default")]
+    pub revision: String,
+}
+
+impl Pod {
+    /// A name with the revision behind it, unless that is the default one: as Istio names what every revision has of
+    /// its own.
+    #[must_use]
+    pub fn revised(&self, name: &str) -> String {
+        match self.revision.as_str() {
+            "" | "default" => name.to_owned(),
+            revision => format!("{name}-{revision}"),
+        }
+    }
 }
 
 impl Arguments {

@@ -2,17 +2,21 @@
 //! here they meet sockets, threads, signals and the log.
 
 mod accept;
+mod admission;
 mod args;
 mod backend;
+mod cluster;
 mod debug;
 mod diagnostics;
 mod dump;
 mod grpc;
 mod http;
+mod identity;
 mod listen;
 mod log;
 mod metrics;
 mod node;
+mod origin;
 mod plane;
 mod server;
 mod sources;

@@ -31,6 +31,8 @@ pub struct Listeners {
     pub secure: TcpListener,
     /// xDS and CA in plaintext.
     pub plaintext: Option<TcpListener>,
+    /// The webhooks, in a cluster.
+    pub https: Option<TcpListener>,
     /// Readiness and debugging.
     pub http: TcpListener,
     /// Metrics.
@@ -51,11 +53,16 @@ impl Listeners {
             Some(address) => Some(bind("grpcAddr", address, &mut addresses)?),
             None => None,
         };
+        let https = match arguments.state_dir {
+            Some(_) => None,
+            None => Some(bind("httpsAddr", arguments.https_addr, &mut addresses)?),
+        };
         let http = bind("httpAddr", arguments.http_addr, &mut addresses)?;
         let monitoring = bind("monitoringAddr", arguments.monitoring_addr, &mut addresses)?;
         Ok(Self {
             secure,
             plaintext,
+            https,
             http,
             monitoring,
             addresses,

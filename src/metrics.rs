@@ -3,11 +3,14 @@
 //! Istio's counters have no `_total` behind their names, which the OpenMetrics encoder would add. So they are encoded as
 //! gauges: `rate()` does not care.
 
+mod cluster;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use k8s::Health;
 use mesh::Mesh;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -17,6 +20,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use xds::Kind;
+
+use cluster::{Admissions, Watches};
 
 /// Nodes that have rejections of their own; those of further nodes are counted under `other`.
 const MAX_NODES: usize = 4096;
@@ -61,6 +66,9 @@ pub struct Metrics {
     nodes: AtomicU64,
     mesh: Arc<ArcSwap<Mesh>>,
     citadel: Arc<OnceLock<Citadel>>,
+    watches: Arc<OnceLock<Arc<Health>>>,
+    /// What the webhooks decided.
+    pub admissions: Admissions,
 }
 
 /// The kinds of which rejections are counted by node, with the metric's name.
@@ -101,6 +109,8 @@ impl Default for Metrics {
             sizes,
             counting: Mutex::default(),
             citadel: Arc::default(),
+            watches: Arc::default(),
+            admissions: Admissions::default(),
             nodes: AtomicU64::new(0),
             registry: Registry::default(),
         };
@@ -124,6 +134,8 @@ impl Default for Metrics {
         registry.register_collector(Box::new(Objects(Arc::clone(&metrics.mesh))));
         registry.register_collector(Box::new(Uptime(Instant::now())));
         registry.register_collector(Box::new(LateCitadel(Arc::clone(&metrics.citadel))));
+        registry.register_collector(Box::new(Watches(Arc::clone(&metrics.watches))));
+        metrics.admissions.register(&mut registry);
         Self {
             registry,
             ..metrics
@@ -217,6 +229,18 @@ impl Metrics {
     /// The objects of now; they are counted when somebody asks.
     pub fn set_mesh(&self, mesh: Mesh) {
         self.mesh.store(Arc::new(mesh));
+    }
+
+    /// The objects of now, with what can be looked up about them.
+    #[must_use]
+    pub fn mesh(&self) -> Arc<Mesh> {
+        self.mesh.load_full()
+    }
+
+    /// The watches of a cluster. Only the first call counts.
+    pub fn set_watches(&self, health: Arc<Health>) {
+        // There is one cluster.
+        let _ = self.watches.set(health);
     }
 
     /// All of it in the text format of Prometheus.

@@ -58,6 +58,14 @@ pub enum NotYours {
         /// By the credentials.
         proved: Namespace,
     },
+    /// The node names another Pod than its token is bound to.
+    #[error("the node is Pod {stated}, the token is bound to Pod {proved}")]
+    Pod {
+        /// By the node.
+        stated: Name,
+        /// By the token.
+        proved: Name,
+    },
     /// The node names another service account than the credentials.
     #[error("the node runs as service account {stated}, the credentials are of {proved}")]
     ServiceAccount {
@@ -149,6 +157,12 @@ impl Node {
                     proved: caller.namespace.clone(),
                 });
             }
+        }
+        if let Some(pod) = caller.pod.as_ref().filter(|pod| **pod != self.name) {
+            return Err(NotYours::Pod {
+                stated: self.name.clone(),
+                proved: pod.clone(),
+            });
         }
         let proved = &caller.service_account;
         match &self.service_account {

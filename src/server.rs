@@ -2,17 +2,12 @@
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use ca::{
-    Authority, CertificateService, FileRootStore, InvalidCa, MeshReviewer, Reviewer, StateDir,
-    StateError, TokenIssuer,
-};
+use ca::{CertificateService, InvalidCa, StateError};
 use control::Control;
-use model::{Kind, Spec, TrustDomain};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,21 +16,22 @@ use tokio::task::JoinSet;
 use tonic::transport::Error;
 
 use crate::accept::accept;
+use crate::admission::Admission;
 use crate::args::Arguments;
 use crate::backend::Discovery;
+use crate::cluster::Cluster;
 use crate::diagnostics::Diagnostics;
 use crate::http::App;
 use crate::listen::{ListenError, Listeners};
 use crate::metrics::Metrics;
+use crate::origin::{Origin, Trust, required};
 use crate::plane::{Handle, Shared};
-use crate::sources::{SourceError, Sources, required};
+use crate::sources::SourceError;
 use crate::tls::{Serving, TlsError};
 use crate::{grpc, http};
 
 /// How long calls that are under way have to end once the process is told to.
 const GRACE: Duration = Duration::from_secs(5);
-/// The root certificates, in the state directory, for whoever starts agents by hand.
-const ROOTS: &str = "root-cert.pem";
 
 /// Why the control plane does not run. All are the operator's to mend; the text says which flag or file.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +42,9 @@ pub enum Failure {
     /// See [`SourceError`].
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// See [`k8s::ConnectError`].
+    #[error(transparent)]
+    Connect(#[from] k8s::ConnectError),
     /// See [`InvalidCa`].
     #[error("the certificate authority cannot be used: {0}")]
     Ca(#[from] InvalidCa),
@@ -132,10 +131,11 @@ impl Server {
 
     /// Serves until something fails.
     async fn serve(&mut self, arguments: &Arguments, listeners: Listeners) -> Result<(), Failure> {
-        let names = listeners.secure_name().into_iter().collect();
+        let mut names: Vec<String> = listeners.secure_name().into_iter().collect();
         let Listeners {
             secure,
             plaintext,
+            https,
             http,
             monitoring,
             addresses: _,
@@ -144,20 +144,25 @@ impl Server {
             plane: self.plane.clone(),
             serving: self.serving.subscribe(),
         };
-        self.pages(http, http::http(app.clone()));
-        self.pages(monitoring, http::monitoring(app));
-        let state = StateDir::open(&arguments.state_dir)?;
-        let trust_domain = read_config(arguments, &self.plane).await?;
-        let trust = Trust::establish(arguments, &state, trust_domain)?;
-        let counters = trust.certificates.counters();
-        let metrics = &self.plane.shared().metrics;
-        metrics.set_ca(counters, Arc::clone(&trust.authority));
-        let tls = Serving::new(Arc::clone(&trust.authority), names)?;
-        self.port(secure, Some(tls.config()?), &trust);
-        tokio::spawn(tls.keep_fresh());
-        if let Some(plaintext) = plaintext {
-            self.port(plaintext, None, &trust);
+        self.pages(http, None, http::http(app.clone()));
+        self.pages(monitoring, None, http::monitoring(app));
+        let origin = Origin::open(arguments, &self.plane).await?;
+        let trust = origin.trust(arguments, &self.plane).await?;
+        let certificates = self.certificates(&trust);
+        if let Origin::Cluster(cluster) = &origin {
+            names.extend(cluster.serving_names());
         }
+        let tls = Serving::new(Arc::clone(&trust.authority), names)?;
+        self.port(secure, Some((tls.config()?, &trust)), &certificates);
+        if let Some(plaintext) = plaintext {
+            self.port(plaintext, None, &certificates);
+        }
+        if let (Origin::Cluster(cluster), Some(https)) = (origin, https) {
+            let routes = Admission::new(self.plane.clone()).routes();
+            self.pages(https, Some(tls.webhooks()?), routes);
+            self.duties(*cluster, &trust);
+        }
+        tokio::spawn(tls.keep_fresh());
         self.serving.send_replace(true);
         match self.tasks.join_next().await {
             Some(Ok(Err(failure))) => Err(failure),
@@ -166,9 +171,29 @@ impl Server {
         }
     }
 
+    /// The CA's service, whose counters become metrics.
+    fn certificates(&self, trust: &Trust) -> CertificateService {
+        let authority = Arc::clone(&trust.authority);
+        let reviewer = Arc::clone(&trust.reviewer);
+        let service = CertificateService::new(authority, reviewer, SystemTime::now);
+        let metrics = &self.plane.shared().metrics;
+        metrics.set_ca(service.counters(), Arc::clone(&trust.authority));
+        service
+    }
+
+    /// Does what a control plane does for its cluster.
+    fn duties(&mut self, cluster: Cluster, trust: &Trust) {
+        let roots = watch::Sender::new(Arc::from(trust.authority.root_bundle()));
+        let stop = self.stopped();
+        self.tasks.spawn(async move {
+            cluster.duties(roots.subscribe(), stop).await;
+            Ok(())
+        });
+    }
+
     /// Serves HTTP.
-    fn pages(&mut self, listener: TcpListener, router: Router) {
-        let (connections, stop) = (accept(listener, None, http::CONNECTIONS), self.stopped());
+    fn pages(&mut self, listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: Router) {
+        let (connections, stop) = (accept(listener, tls, http::CONNECTIONS), self.stopped());
         self.tasks.spawn(async move {
             http::serve(connections, router, stop).await;
             Ok(())
@@ -176,10 +201,17 @@ impl Server {
     }
 
     /// Serves gRPC: with TLS to those who prove who they are, without it to everybody.
-    fn port(&mut self, listener: TcpListener, tls: Option<Arc<ServerConfig>>, trust: &Trust) {
-        let reviewer = tls.is_some().then(|| Arc::clone(&trust.reviewer));
+    fn port(
+        &mut self,
+        listener: TcpListener,
+        tls: Option<(Arc<ServerConfig>, &Trust)>,
+        certificates: &CertificateService,
+    ) {
+        let (tls, reviewer) = tls
+            .map(|(tls, trust)| (tls, Arc::clone(&trust.reviewer)))
+            .unzip();
         let discovery = Discovery::new(self.plane.clone(), reviewer);
-        let routes = grpc::routes(discovery, trust.certificates.clone(), &identifier());
+        let routes = grpc::routes(discovery, certificates.clone(), &identifier());
         let (connections, stop) = (accept(listener, tls, grpc::CONNECTIONS), self.stopped());
         self.tasks
             .spawn(async move { Ok(grpc::serve(connections, routes, stop).await?) });
@@ -199,100 +231,6 @@ impl Server {
         // Who has not ended by then is not waited for.
         let _ = tokio::time::timeout(GRACE, all).await;
     }
-}
-
-/// Reads all sources, follows them from then on, and answers the trust domain that the MeshConfig names.
-async fn read_config(arguments: &Arguments, plane: &Handle) -> Result<TrustDomain, Failure> {
-    let blocked = |_| Failure::Ended("the reader of sources");
-    let opened = arguments.clone();
-    let mut sources = tokio::task::spawn_blocking(move || Sources::open(&opened))
-        .await
-        .map_err(blocked)??;
-    let reports = sources.watch()?;
-    let reader = plane.clone();
-    let sources = tokio::task::spawn_blocking(move || {
-        sources.read(&reader);
-        sources
-    });
-    let sources = sources.await.map_err(blocked)?;
-    let reader = plane.clone();
-    let follow = move || sources.follow(reports, &reader);
-    std::thread::Builder::new()
-        .name("sources".to_owned())
-        .spawn(follow)
-        .map_err(|error| Failure::System("a thread", error))?;
-    let snapshot = plane
-        .snapshot()
-        .await
-        .ok_or(Failure::Ended("the control loop"))?;
-    let mut configs = snapshot
-        .of_kind(Kind::MeshConfig)
-        .filter_map(|object| match &object.spec {
-            Spec::MeshConfig(config) => Some(config.trust_domain.clone()),
-            _ => None,
-        });
-    Ok(configs.next().unwrap_or_else(TrustDomain::cluster_local))
-}
-
-/// Who signs, and who says who is who.
-struct Trust {
-    authority: Arc<Authority>,
-    reviewer: Arc<dyn Reviewer>,
-    certificates: CertificateService,
-}
-
-impl Trust {
-    fn establish(
-        arguments: &Arguments,
-        state: &StateDir,
-        trust_domain: TrustDomain,
-    ) -> Result<Self, Failure> {
-        let now = SystemTime::now();
-        let authority = if let Some(dir) = arguments.plugged_in_ca() {
-            tracing::info!("the certificate authority is that of {}", dir.display());
-            Authority::plugged_in(&dir, trust_domain, now)?
-        } else {
-            Authority::open(&FileRootStore(state.clone()), trust_domain, now)?
-        };
-        publish_roots(state.path(), authority.root_bundle())?;
-        let tokens = TokenIssuer::open(state)?;
-        let authority = Arc::new(authority);
-        let reviewer: Arc<dyn Reviewer> = Arc::new(MeshReviewer::new(
-            authority.trust_domain().clone(),
-            tokens.verifier(),
-        ));
-        let certificates = CertificateService::new(
-            Arc::clone(&authority),
-            Arc::clone(&reviewer),
-            SystemTime::now,
-        );
-        Ok(Self {
-            authority,
-            reviewer,
-            certificates,
-        })
-    }
-}
-
-/// Puts the roots where agents that are started by hand can be given them from. They are public, the directory is not.
-fn publish_roots(state: &Path, roots: &str) -> Result<(), Failure> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let (new, file) = (
-        state.join(format!(".{ROOTS}.{}", std::process::id())),
-        state.join(ROOTS),
-    );
-    let mut options = std::fs::OpenOptions::new();
-    let written = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new);
-    let written = written.and_then(|mut file| file.write_all(roots.as_bytes()));
-    written
-        .and_then(|()| std::fs::rename(&new, &file))
-        .map_err(|error| Failure::Roots(ROOTS, error))
 }
 
 /// What Istio's tools read to learn who answered them.

@@ -80,7 +80,21 @@ impl Serving {
         }
     }
 
-    /// The configuration of the TLS listener.
+    /// The configuration of the webhooks' listener: HTTP/1, and no client shows a certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the library refuses it.
+    pub fn webhooks(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// The configuration of the TLS listener for proxies.
     ///
     /// # Errors
     /// [`TlsError`] when the CA's roots verify nothing.

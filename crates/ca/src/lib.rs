@@ -23,7 +23,7 @@ pub use identity::{Caller, Credentials, Denied, MeshReviewer, PeerCertificates, 
 pub use path::InvalidCa;
 pub use root::{CaFiles, FileRootStore, RootStore};
 pub use service::{CertificateService, Counters};
-pub use service_account::{BoundToken, InvalidKeys, ServiceAccountKeys, Unverified};
+pub use service_account::{BoundToken, InvalidKeys, ServiceAccountKeys, Unverified, digest};
 pub use state::{StateDir, StateError};
 pub use template::{BACKDATE, DEFAULT_TTL, MAX_TTL};
 pub use token::{AUDIENCE, MAX_TOKEN_TTL, MintError, TokenIssuer, TokenVerifier};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// Why the state directory cannot be used.
+/// Why the state directory, or what takes its place, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file system refused; check the path, its owner and the free space.
@@ -34,6 +34,9 @@ pub enum StateError {
         /// The rights it should have.
         wanted: u32,
     },
+    /// What is no directory refused; the text says why.
+    #[error("{0}")]
+    Store(String),
     /// A symbolic link or a directory stands where a file was written; remove it.
     #[error("{} is not a regular file", path.display())]
     NotAFile {

@@ -2,6 +2,7 @@
 //! What it hands out are plain values.
 
 mod client;
+mod endpoints;
 mod lease;
 mod lives;
 mod raw;
@@ -13,6 +14,7 @@ mod watch;
 mod webhooks;
 
 pub use client::{ConnectError, connect};
+pub use endpoints::other_endpoints;
 pub use kube::Client;
 pub use lease::Candidate;
 pub use lives::{Lives, NamespaceLife, Uid};

@@ -20,7 +20,7 @@ use store::{SourceId, Store};
 
 pub use directory::Directory;
 pub use memory::Memory;
-pub use mesh_config::MeshConfigFile;
+pub use mesh_config::{MeshConfigFile, parse_mesh_config};
 pub use objects::{Text, parse_text};
 pub use watch::{WatchError, watch};
 

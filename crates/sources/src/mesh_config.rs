@@ -97,32 +97,42 @@ impl MeshConfigFile {
         }
     }
 
-    /// The MeshConfig of a text. An empty text says nothing, and so every field has its default.
     fn entry(&self, text: &str) -> Option<Entry> {
-        let file = Some(&self.name);
-        let document = |value| Document {
-            value,
-            place: self.place(),
-        };
-        let empty = || document(Value::Object(serde_json::Map::new()));
-        let (document, faults) = match yaml::only_document(text, file) {
-            None => (empty(), Vec::new()),
-            Some(Ok(Found { document, faults })) => (document, faults),
-            Some(Err(fault)) => (empty(), vec![fault]),
-        };
-        match model::parse_mesh_config(document) {
-            Parsed::Object(object) if faults.is_empty() => Some(Entry::Object(Arc::new(object))),
-            Parsed::Object(object) => {
-                let reason = |fault: &Fault| {
-                    let mut place = self.place();
-                    place.lines.insert("".into(), fault.line);
-                    Diagnostic::at(&object.key, &place, &fault.field, fault.finding())
-                };
-                let reasons = faults.iter().map(reason).collect();
-                Some(Entry::Reject(Arc::new(object.refuse(reasons))))
-            }
+        match parse_mesh_config(text, Some(&self.name)) {
+            Parsed::Object(object) => Some(Entry::Object(Arc::new(object))),
             Parsed::Refused(refusal) => Some(Entry::Reject(Arc::new(refusal))),
             Parsed::Ignored(_) | Parsed::Unreadable(_) => None,
         }
+    }
+}
+
+/// The MeshConfig of a text; `file` is its name for diagnostics. An empty text says nothing, and so every field has its
+/// default. One whose text has faults is refused.
+#[must_use]
+pub fn parse_mesh_config(text: &str, file: Option<&Arc<str>>) -> Parsed {
+    let place = || Place {
+        file: file.cloned(),
+        ..Place::default()
+    };
+    let empty = || Document {
+        value: Value::Object(serde_json::Map::new()),
+        place: place(),
+    };
+    let (document, faults) = match yaml::only_document(text, file) {
+        None => (empty(), Vec::new()),
+        Some(Ok(Found { document, faults })) => (document, faults),
+        Some(Err(fault)) => (empty(), vec![fault]),
+    };
+    match model::parse_mesh_config(document) {
+        Parsed::Object(object) if !faults.is_empty() => {
+            let reason = |fault: &Fault| {
+                let mut place = place();
+                place.lines.insert("".into(), fault.line);
+                Diagnostic::at(&object.key, &place, &fault.field, fault.finding())
+            };
+            let reasons = faults.iter().map(reason).collect();
+            Parsed::Refused(object.refuse(reasons))
+        }
+        parsed => parsed,
     }
 }
