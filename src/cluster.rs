@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ca::{Authority, CaFiles, Reviewer, RootStore, StateError};
-use k8s::{Candidate, Client, FailurePolicy, Following, Only, Report, Secrets, Tokens, Webhooks};
+use k8s::{
+    Candidate, Client, FailurePolicy, Following, Only, Report, SecretData, Secrets, Tokens,
+    Webhooks,
+};
 use model::{Kind, TrustDomain};
 use store::SourceId;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::args::{Arguments, Pod};
 use crate::identity::ClusterReviewer;
 use crate::plane::Handle;
+use crate::rotation::Rotation;
 use crate::server::Failure;
 
 /// The one source: its place among the sources, and its id.
@@ -78,11 +82,6 @@ impl Cluster {
         })
     }
 
-    /// What is followed beside the objects of the mesh.
-    pub fn following(&self) -> &Following {
-        &self.following
-    }
-
     /// The names under which Services lead to this control plane.
     pub fn serving_names(&self) -> Vec<String> {
         let namespace = &self.pod.namespace;
@@ -107,12 +106,43 @@ impl Cluster {
         trust_domain: TrustDomain,
         now: SystemTime,
     ) -> Result<Authority, Failure> {
-        let store = SecretRootStore {
-            secrets: Secrets::new(self.client.clone(), &self.pod.namespace),
-            runtime: tokio::runtime::Handle::current(),
-        };
+        let store = self.root_store();
         let opened = spawn_blocking(move || Authority::open(&store, trust_domain, now)).await;
         Ok(opened.map_err(|_| Failure::Ended("the reader of the CA"))??)
+    }
+
+    fn root_store(&self) -> SecretRootStore {
+        SecretRootStore {
+            secrets: Secrets::new(self.client.clone(), &self.pod.namespace),
+            runtime: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// Takes over what somebody puts into the Secret of the root, and puts the root back if the Secret is deleted: a
+    /// restart would make another root, which no proxy trusts.
+    pub fn follow_root(&self, rotation: Arc<Rotation>) {
+        let (store, (name, _)) = (self.root_store(), ROOT_SECRET);
+        let mut secret = store.secrets.follow(name, &self.following.health);
+        tokio::spawn(async move {
+            let (mut said, mut was_there) = (None, false);
+            while secret.changed().await.is_ok() {
+                let now = secret.borrow_and_update().clone();
+                match now {
+                    Some(data) => {
+                        was_there = true;
+                        rotation.take(Ok(ca_files(&data)), &mut said);
+                    }
+                    None if was_there => {
+                        tracing::warn!("the Secret {name} was deleted: it is put back");
+                        let files = rotation.authority.files();
+                        if let Err(error) = store.put(&files).await {
+                            tracing::error!("the Secret of the root was not put back: {error}");
+                        }
+                    }
+                    None => {}
+                }
+            }
+        });
     }
 
     /// Says who is who in the cluster.
@@ -219,35 +249,14 @@ struct SecretRootStore {
     runtime: tokio::runtime::Handle,
 }
 
-impl RootStore for SecretRootStore {
-    fn load(&self) -> Result<Option<CaFiles>, StateError> {
-        let (name, _) = ROOT_SECRET;
-        let found = self.runtime.block_on(self.secrets.get(name));
-        let found = found.map_err(|error| StateError::Store(error.to_string()))?;
-        Ok(found.map(|data| {
-            let text = |file: &str| {
-                let bytes = data.get(file).map(Vec::as_slice).unwrap_or_default();
-                String::from_utf8_lossy(bytes).into_owned()
-            };
-            let ca_cert = text("ca-cert.pem");
-            // istiod leaves it empty where the root signs by itself.
-            let root_cert = Some(text("root-cert.pem")).filter(|root| !root.trim().is_empty());
-            CaFiles {
-                root_cert: root_cert.unwrap_or_else(|| ca_cert.clone()),
-                ca_cert,
-                ca_key: text("ca-key.pem").into(),
-                cert_chain: text("cert-chain.pem"),
-            }
-        }))
-    }
-
-    fn create_once(&self, fresh: &CaFiles) -> Result<(), StateError> {
+impl SecretRootStore {
+    async fn put(&self, files: &CaFiles) -> Result<(), k8s::SecretError> {
         let CaFiles {
             ca_cert,
             ca_key,
             cert_chain,
             root_cert,
-        } = fresh;
+        } = files;
         let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
         let data = BTreeMap::from([
             file("ca-cert.pem", ca_cert),
@@ -256,13 +265,39 @@ impl RootStore for SecretRootStore {
             file("root-cert.pem", root_cert),
         ]);
         let (name, type_) = ROOT_SECRET;
-        let created = self
-            .runtime
-            .block_on(self.secrets.create(name, type_, data));
-        let created = created.map_err(|error| StateError::Store(error.to_string()))?;
-        if created {
-            tracing::info!("a new root was made and put into the Secret {name}");
+        if self.secrets.create(name, type_, data).await? {
+            tracing::info!("the root was put into the Secret {name}");
         }
         Ok(())
+    }
+}
+
+impl RootStore for SecretRootStore {
+    fn load(&self) -> Result<Option<CaFiles>, StateError> {
+        let (name, _) = ROOT_SECRET;
+        let found = self.runtime.block_on(self.secrets.get(name));
+        let found = found.map_err(|error| StateError::Store(error.to_string()))?;
+        Ok(found.as_ref().map(ca_files))
+    }
+
+    fn create_once(&self, fresh: &CaFiles) -> Result<(), StateError> {
+        let put = self.runtime.block_on(self.put(fresh));
+        put.map_err(|error| StateError::Store(error.to_string()))
+    }
+}
+
+fn ca_files(data: &SecretData) -> CaFiles {
+    let text = |file: &str| {
+        let bytes = data.get(file).map(Vec::as_slice).unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let ca_cert = text("ca-cert.pem");
+    // istiod leaves it empty where the root signs by itself.
+    let root_cert = Some(text("root-cert.pem")).filter(|root| !root.trim().is_empty());
+    CaFiles {
+        root_cert: root_cert.unwrap_or_else(|| ca_cert.clone()),
+        ca_cert,
+        ca_key: text("ca-key.pem").into(),
+        cert_chain: text("cert-chain.pem"),
     }
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod node;
 mod origin;
 mod plane;
+mod rotation;
 mod server;
 mod sources;
 mod streams;

@@ -55,13 +55,16 @@ pub fn changed(update: &Update, mesh: &Mesh, took: Duration) {
 }
 
 fn now(key: &ObjectKey, mesh: &Mesh) -> String {
-    match mesh.object(key).map(|object| &object.place) {
-        Some(place) => format!(
-            "{key} ({})",
-            self::place(place.file.as_deref(), place.line_of(""))
-        ),
-        None => format!("{key} (removed)"),
-    }
+    let snapshot = mesh.snapshot();
+    let state = match (mesh.object(key), snapshot.refused.contains_key(key)) {
+        (None, false) => "removed".to_owned(),
+        (_, true) => "rejected".to_owned(),
+        (Some(object), false) => match object.place.file.as_deref() {
+            Some(file) => place(file, object.place.line_of("")),
+            None => return key.to_string(),
+        },
+    };
+    format!("{key} ({state})")
 }
 
 fn by_kind<'a>(keys: impl Iterator<Item = &'a ObjectKey>) -> String {
@@ -76,11 +79,10 @@ fn by_kind<'a>(keys: impl Iterator<Item = &'a ObjectKey>) -> String {
     counts.join(", ")
 }
 
-fn place(file: Option<&str>, line: Option<u32>) -> String {
-    match (file, line) {
-        (Some(file), Some(line)) => format!("{file}:{line}"),
-        (Some(file), None) => file.to_owned(),
-        (None, _) => "memory".to_owned(),
+fn place(file: &str, line: Option<u32>) -> String {
+    match line {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
     }
 }
 
@@ -125,5 +127,8 @@ pub fn refused(refused: &Refused, origins: impl Fn(Kind, &Accused) -> Vec<Origin
 
 fn origin(origin: &Origin) -> String {
     let Origin { object, file, line } = origin;
-    format!("{object} {}", place(file.as_deref(), *line))
+    match file.as_deref() {
+        Some(file) => format!("{object} {}", place(file, *line)),
+        None => object.to_string(),
+    }
 }

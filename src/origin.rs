@@ -13,6 +13,7 @@ use store::SourceId;
 use crate::args::Arguments;
 use crate::cluster::Cluster;
 use crate::plane::Handle;
+use crate::rotation::Rotation;
 use crate::server::Failure;
 use crate::sources::{self, Sources};
 
@@ -62,6 +63,17 @@ impl Origin {
         }
     }
 
+    /// Follows the CA's files from now on.
+    pub fn follow_ca(&self, arguments: &Arguments, rotation: Rotation) {
+        let rotation = Arc::new(rotation);
+        match (arguments.plugged_in_ca(), self) {
+            (Some(dir), _) => drop(tokio::spawn(rotation.follow_folder(dir))),
+            (None, Self::Cluster(cluster)) => cluster.follow_root(rotation),
+            // Nobody but us writes the state directory.
+            (None, Self::Folders(_)) => {}
+        }
+    }
+
     /// The authority and the reviewer, for the trust domain of the MeshConfig.
     ///
     /// # Errors
@@ -82,7 +94,7 @@ impl Origin {
                     Some(authority) => authority,
                     None => Authority::open(&FileRootStore(state.clone()), trust_domain, now)?,
                 };
-                publish_roots(state.path(), authority.root_bundle())?;
+                publish_roots(state.path(), &authority.root_bundle())?;
                 let tokens = TokenIssuer::open(state)?.verifier();
                 let reviewer = MeshReviewer::new(authority.trust_domain().clone(), tokens);
                 Ok(Trust {

@@ -26,6 +26,7 @@ use crate::listen::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::origin::{Origin, Trust, required};
 use crate::plane::{Handle, Shared};
+use crate::rotation::Rotation;
 use crate::sources::SourceError;
 use crate::tls::{Serving, TlsError};
 use crate::{grpc, http};
@@ -157,10 +158,18 @@ impl Server {
         if let Some(plaintext) = plaintext {
             self.port(plaintext, None, &certificates);
         }
+        let roots = watch::Sender::new(trust.authority.root_bundle());
+        let published = roots.subscribe();
+        let rotation = Rotation {
+            authority: Arc::clone(&trust.authority),
+            serving: Arc::clone(&tls),
+            roots,
+        };
+        origin.follow_ca(arguments, rotation);
         if let (Origin::Cluster(cluster), Some(https)) = (origin, https) {
             let routes = Admission::new(self.plane.clone()).routes();
             self.pages(https, Some(tls.webhooks()?), routes);
-            self.duties(*cluster, &trust);
+            self.duties(*cluster, published);
         }
         tokio::spawn(tls.keep_fresh());
         self.serving.send_replace(true);
@@ -182,11 +191,10 @@ impl Server {
     }
 
     /// Does what a control plane does for its cluster.
-    fn duties(&mut self, cluster: Cluster, trust: &Trust) {
-        let roots = watch::Sender::new(Arc::from(trust.authority.root_bundle()));
+    fn duties(&mut self, cluster: Cluster, roots: watch::Receiver<Arc<str>>) {
         let stop = self.stopped();
         self.tasks.spawn(async move {
-            cluster.duties(roots.subscribe(), stop).await;
+            cluster.duties(roots, stop).await;
             Ok(())
         });
     }

@@ -6,10 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use ca::{Authority, Refused};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 /// How long a serving certificate is valid. It is replaced at half of it.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -41,6 +46,7 @@ pub struct Serving {
     names: Vec<String>,
     provider: Arc<CryptoProvider>,
     now: ArcSwap<(Arc<CertifiedKey>, SystemTime)>,
+    clients: Arc<Clients>,
 }
 
 impl Serving {
@@ -51,7 +57,9 @@ impl Serving {
     pub fn new(authority: Arc<Authority>, names: Vec<String>) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::clone(CryptoProvider::get_default().ok_or(TlsError::NoProvider)?);
         let made = make(&authority, &names, &provider, SystemTime::now())?;
+        let clients = Clients::new(&authority.roots(), Arc::clone(&provider))?;
         Ok(Arc::new(Self {
+            clients: Arc::new(clients),
             authority,
             names,
             provider,
@@ -68,9 +76,28 @@ impl Serving {
     }
 
     fn renew_if_due(&self, now: SystemTime) {
-        if now < self.now.load().1 {
-            return;
+        if now >= self.now.load().1 {
+            self.renew(now);
         }
+    }
+
+    /// The authority signs with other files now. Clients of the new roots are let in at once. The certificate that is
+    /// served stays until it is half over, so that nobody meets one before the roots that it needs; unless the roots
+    /// that it hangs on are trusted no longer.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the new roots verify nobody.
+    pub fn rotated(&self, now: SystemTime) -> Result<(), TlsError> {
+        let roots = self.authority.roots();
+        let kept = self.clients.roots().iter().all(|old| roots.contains(old));
+        self.clients.trust(&roots)?;
+        if !kept {
+            self.renew(now);
+        }
+        Ok(())
+    }
+
+    fn renew(&self, now: SystemTime) {
         match make(&self.authority, &self.names, &self.provider, now) {
             Ok(made) => {
                 self.now.store(Arc::new(made));
@@ -99,15 +126,8 @@ impl Serving {
     /// # Errors
     /// [`TlsError`] when the CA's roots verify nothing.
     pub fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for root in self.authority.roots() {
-            roots.add(root.clone())?;
-        }
         let provider = Arc::clone(&self.provider);
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .allow_unauthenticated()
-                .build()?;
+        let clients: Arc<dyn ClientCertVerifier> = Arc::<Clients>::clone(&self.clients);
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Self>::clone(self);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -115,6 +135,104 @@ impl Serving {
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+/// Verifies client certificates against the roots of now.
+#[derive(Debug)]
+struct Clients {
+    provider: Arc<CryptoProvider>,
+    now: ArcSwap<Trusted>,
+}
+
+#[derive(Debug)]
+struct Trusted {
+    roots: Vec<CertificateDer<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Clients {
+    fn new(
+        roots: &[CertificateDer<'static>],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let now = ArcSwap::from_pointee(Trusted::new(roots, &provider)?);
+        Ok(Self { provider, now })
+    }
+
+    fn trust(&self, roots: &[CertificateDer<'static>]) -> Result<(), TlsError> {
+        let trusted = Trusted::new(roots, &self.provider)?;
+        self.now.store(Arc::new(trusted));
+        Ok(())
+    }
+
+    fn roots(&self) -> Vec<CertificateDer<'static>> {
+        self.now.load().roots.clone()
+    }
+}
+
+impl Trusted {
+    fn new(
+        roots: &[CertificateDer<'static>],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add(root.clone())?;
+        }
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+        Ok(Self {
+            roots: roots.to_vec(),
+            verifier: builder.allow_unauthenticated().build()?,
+        })
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    /// Their names are only a hint, and change with the roots: none are told.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let trusted = self.now.load();
+        trusted
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let trusted = self.now.load();
+        trusted.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let trusted = self.now.load();
+        trusted.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.now.load().verifier.supported_verify_schemes()
     }
 }
 
@@ -149,6 +267,28 @@ pub(crate) mod tests {
         let files = CaFiles::self_signed(&domain, now).unwrap();
         let authority = Authority::new(&files, domain, now).unwrap();
         Serving::new(Arc::new(authority), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_rotation_keeps_what_is_served_while_its_root_is_trusted() {
+        let serving = serving();
+        let served = || serving.now.load().0.cert.clone();
+        let (first, now) = (served(), SystemTime::now());
+        let old_root = serving.authority.root_bundle();
+        let next = CaFiles::self_signed(&TrustDomain::cluster_local(), now).unwrap();
+        let both = CaFiles {
+            root_cert: format!("{old_root}{}", next.root_cert),
+            ..next.clone()
+        };
+        assert!(serving.authority.replace(&both, now).unwrap());
+        serving.rotated(now).unwrap();
+        assert_eq!(served(), first);
+        assert_eq!(serving.clients.roots().len(), 2);
+        assert!(!serving.authority.replace(&both, now).unwrap());
+        assert!(serving.authority.replace(&next, now).unwrap());
+        serving.rotated(now).unwrap();
+        assert_ne!(served(), first);
+        assert_eq!(serving.clients.roots(), serving.authority.roots());
     }
 
     #[test]

@@ -6,8 +6,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use model::{SpiffeId, TrustDomain};
 use rcgen::{KeyPair, PublicKeyData, SanType};
 use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer};
@@ -88,11 +90,17 @@ pub struct ServingCertificate {
 /// A certificate authority that is ready to sign.
 pub struct Authority {
     trust_domain: TrustDomain,
+    material: ArcSwap<Material>,
+}
+
+/// What an operator's rotation replaces as a whole.
+struct Material {
+    files: CaFiles,
     signer: Signer,
     intermediates: Vec<CertificateDer<'static>>,
     intermediates_pem: Vec<String>,
     roots: Vec<CertificateDer<'static>>,
-    root_bundle: String,
+    root_bundle: Arc<str>,
     not_after: SystemTime,
 }
 
@@ -100,7 +108,7 @@ impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
             .field("trust_domain", &self.trust_domain)
-            .field("not_after", &self.not_after)
+            .field("not_after", &self.not_after())
             .finish_non_exhaustive()
     }
 }
@@ -153,27 +161,28 @@ impl Authority {
         trust_domain: TrustDomain,
         now: SystemTime,
     ) -> Result<Self, InvalidCa> {
-        let path = path::build(files, now)?;
-        let key = path::key(files)?;
-        let unreadable = || InvalidCa::new("ca-cert.pem", "it is not readable");
-        let (_, signer) = parse_x509_certificate(&path.signer).map_err(|_| unreadable())?;
-        if signer.public_key().raw != key.subject_public_key_info() {
-            return Err(InvalidCa::new(
-                "ca-key.pem",
-                "it is not the key of ca-cert.pem",
-            ));
-        }
-        let key_id = path::subject_key_id(&signer).ok_or_else(unreadable)?;
-        let signer = Signer::new(key, signer.subject().as_raw(), key_id);
         Ok(Self {
             trust_domain,
-            signer,
-            intermediates_pem: path.intermediates.iter().map(|der| pem(der)).collect(),
-            intermediates: path.intermediates,
-            root_bundle: path.roots.iter().map(|der| pem(der)).collect(),
-            roots: path.roots,
-            not_after: path.not_after,
+            material: ArcSwap::from_pointee(Material::new(files, now)?),
         })
+    }
+
+    /// Signs with other files from now on. False: they are the same, and nothing changes.
+    ///
+    /// # Errors
+    /// [`InvalidCa`] names the file at fault; the authority stays as it is.
+    pub fn replace(&self, files: &CaFiles, now: SystemTime) -> Result<bool, InvalidCa> {
+        if self.material.load().files == *files {
+            return Ok(false);
+        }
+        self.material.store(Arc::new(Material::new(files, now)?));
+        Ok(true)
+    }
+
+    /// The files that it was made of, the key included.
+    #[must_use]
+    pub fn files(&self) -> CaFiles {
+        self.material.load().files.clone()
     }
 
     /// The trust domain whose identities it signs.
@@ -184,20 +193,20 @@ impl Authority {
 
     /// What the mesh trusts: for verifying client certificates on 15012.
     #[must_use]
-    pub fn roots(&self) -> &[CertificateDer<'static>] {
-        &self.roots
+    pub fn roots(&self) -> Vec<CertificateDer<'static>> {
+        self.material.load().roots.clone()
     }
 
     /// The same as PEM: `root-cert.pem` of Istio's ConfigMap, and SDS's `ROOTCA`.
     #[must_use]
-    pub fn root_bundle(&self) -> &str {
-        &self.root_bundle
+    pub fn root_bundle(&self) -> Arc<str> {
+        Arc::clone(&self.material.load().root_bundle)
     }
 
     /// When the first certificate between the signer and its root ends.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.material.load().not_after
     }
 
     /// Signs `identity` for the key in `csr` (PEM or DER), for `ttl` or [`DEFAULT_TTL`], at most until
@@ -224,14 +233,15 @@ impl Authority {
         }
         let uri = identity.to_string().try_into().map_err(signing)?;
         let key = csr::parse(csr)?;
-        let validity = self.validity(ttl, now)?;
+        let material = self.material.load();
+        let validity = material.validity(ttl, now)?;
         let serial = template::random_serial().map_err(signing)?;
         let leaf = template::workload(uri, key.rsa, serial, validity);
-        let leaf = self.signer.sign(&leaf, &key.spki).map_err(signing)?;
+        let leaf = material.signer.sign(&leaf, &key.spki).map_err(signing)?;
 
         let mut chain = vec![pem(&leaf)];
-        chain.extend_from_slice(&self.intermediates_pem);
-        chain.push(self.root_bundle.clone());
+        chain.extend_from_slice(&material.intermediates_pem);
+        chain.push(material.root_bundle.to_string());
         Ok(IssuedChain {
             chain,
             identity: identity.clone(),
@@ -262,21 +272,53 @@ impl Authority {
                 names.push(name);
             }
         }
-        let validity = self.validity(ttl, now)?;
+        let material = self.material.load();
+        let validity = material.validity(ttl, now)?;
         let key = KeyPair::generate().map_err(signing)?;
         let serial = template::random_serial().map_err(signing)?;
-        let leaf = self
+        let leaf = material
             .signer
             .sign(&template::serving(names, serial, validity), &key)
             .map_err(signing)?;
         let mut chain = vec![leaf];
-        chain.extend_from_slice(&self.intermediates);
+        chain.extend_from_slice(&material.intermediates);
         let left = validity.not_after.duration_since(now).unwrap_or_default();
         Ok(ServingCertificate {
             chain,
             key: key.into(),
             renew_at: now + left / 2,
             not_after: validity.not_after,
+        })
+    }
+}
+
+impl Material {
+    fn new(files: &CaFiles, now: SystemTime) -> Result<Self, InvalidCa> {
+        let path = path::build(files, now)?;
+        let key = path::key(files)?;
+        let unreadable = || InvalidCa::new("ca-cert.pem", "it is not readable");
+        let (_, signer) = parse_x509_certificate(&path.signer).map_err(|_| unreadable())?;
+        if signer.public_key().raw != key.subject_public_key_info() {
+            return Err(InvalidCa::new(
+                "ca-key.pem",
+                "it is not the key of ca-cert.pem",
+            ));
+        }
+        let key_id = path::subject_key_id(&signer).ok_or_else(unreadable)?;
+        let signer = Signer::new(key, signer.subject().as_raw(), key_id);
+        Ok(Self {
+            files: files.clone(),
+            signer,
+            intermediates_pem: path.intermediates.iter().map(|der| pem(der)).collect(),
+            intermediates: path.intermediates,
+            root_bundle: path
+                .roots
+                .iter()
+                .map(|der| pem(der))
+                .collect::<String>()
+                .into(),
+            roots: path.roots,
+            not_after: path.not_after,
         })
     }
 

@@ -20,7 +20,7 @@ pub use lease::Candidate;
 pub use lives::{Lives, NamespaceLife, Uid};
 pub use resources::Only;
 pub use root_certs::publish_roots;
-pub use secrets::{SecretError, Secrets};
+pub use secrets::{SecretData, SecretError, Secrets};
 pub use tokens::{Judgement, PublishedKeys, Tokens, Unavailable};
 pub use watch::{Data, Following, Health, Report, Settings, kinds, start};
 pub use webhooks::{FailurePolicy, Proof, Webhooks};

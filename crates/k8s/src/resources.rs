@@ -29,6 +29,16 @@ pub struct Only {
     pub name: String,
 }
 
+impl Only {
+    /// An object of a kind that is in no namespace.
+    pub(crate) fn cluster_wide(name: &str) -> Self {
+        Self {
+            namespace: None,
+            name: name.to_owned(),
+        }
+    }
+}
+
 /// ConfigMaps, which are no objects of the mesh.
 pub(crate) fn config_maps() -> ApiResource {
     let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");

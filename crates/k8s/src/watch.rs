@@ -8,6 +8,7 @@ mod config_map;
 pub(crate) mod follow;
 pub(crate) mod health;
 mod objects;
+pub(crate) mod one;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use crate::raw::Raw;
 use crate::resources::Only;
-use crate::watch::follow::{Follower, Seen, Sink};
 use crate::watch::health::Health;
+use crate::watch::one;
 
 /// The wait between two attempts to prove or to write.
 const RETRY: Duration = Duration::from_millis(500);
@@ -71,8 +71,18 @@ impl Webhooks {
         mut bundle: watch::Receiver<Arc<str>>,
         mut leads: watch::Receiver<bool>,
     ) {
-        let mut mutating = follow(&client, &health, mutating(), &self.mutating);
-        let mut validating = follow(&client, &health, validating(), &self.validating);
+        let mut mutating = one::follow(
+            &client,
+            &health,
+            mutating(),
+            Only::cluster_wide(&self.mutating),
+        );
+        let mut validating = one::follow(
+            &client,
+            &health,
+            validating(),
+            Only::cluster_wide(&self.validating),
+        );
         loop {
             let now = Arc::clone(&bundle.borrow_and_update());
             let found = [
@@ -274,53 +284,6 @@ fn validating() -> ApiResource {
 fn resource(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
-}
-
-/// Follows one configuration; none while it does not exist.
-fn follow(
-    client: &Client,
-    health: &Health,
-    resource: ApiResource,
-    name: &str,
-) -> watch::Receiver<Option<Value>> {
-    let (latest, seen) = watch::channel(None);
-    let watch = health.watch(format!("{}/{name}", resource.plural));
-    let only = Only {
-        namespace: None,
-        name: name.to_owned(),
-    };
-    let follower = Follower::new(client, resource, Some(only), watch);
-    tokio::spawn(follower.run(Latest {
-        latest,
-        listed: None,
-    }));
-    seen
-}
-
-/// The newest version of one object.
-struct Latest {
-    latest: watch::Sender<Option<Value>>,
-    listed: Option<Value>,
-}
-
-impl Sink for Latest {
-    fn take(&mut self, seen: Seen) -> bool {
-        let now = match seen {
-            Seen::Begin => {
-                self.listed = None;
-                return true;
-            }
-            Seen::Listed(raw) => {
-                self.listed = Some(raw.value);
-                return true;
-            }
-            Seen::Complete => self.listed.take(),
-            Seen::Applied(raw) => Some(raw.value),
-            Seen::Deleted(_) | Seen::Absent => None,
-        };
-        self.latest.send_replace(now);
-        !self.latest.is_closed()
-    }
 }
 
 #[cfg(test)]

@@ -98,9 +98,7 @@ fn conflicts(mesh: &Mesh, key: &ObjectKey, service: &VirtualService) -> Vec<(usi
         if let Some(rival) = rival_for(pattern).filter(|_| service.in_mesh) {
             let finding = Finding::warning(
                 Code::Conflict,
-                format!(
-                    "{rival} is older and routes {pattern} already; this VirtualService is ignored for it"
-                ),
+                format!("{rival} routes {pattern} already; this VirtualService is ignored for it"),
                 "put the routes of one host into one VirtualService",
             );
             found.push((index, finding));

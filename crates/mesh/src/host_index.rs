@@ -3,9 +3,11 @@
 use imbl::{OrdMap, OrdSet};
 use model::{HostPattern, Hostname, Meta, Object, ObjectKey};
 
-/// An object's place among those that claim the same: older first (Istio: creation time, then name, then namespace).
+/// An object's place among those that claim the same: older first (Istio: creation time, then name, then namespace). One
+/// that was refused comes after all good ones: it must not take a host away from them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ranked {
+    refused: bool,
     created: i64,
     name: model::Name,
     namespace: model::Namespace,
@@ -17,13 +19,14 @@ impl Ranked {
     /// The rank of an object; one without creation time is older than all others.
     #[must_use]
     pub fn new(object: &Object) -> Self {
-        Self::of(&object.key, &object.meta)
+        Self::of(&object.key, &object.meta, false)
     }
 
-    /// The rank of what has this key and this metadata.
+    /// The rank of what has this key and this metadata, and whether it was refused without a good version.
     #[must_use]
-    pub fn of(key: &ObjectKey, meta: &Meta) -> Self {
+    pub fn of(key: &ObjectKey, meta: &Meta, refused: bool) -> Self {
         Self {
+            refused,
             created: meta.created.unwrap_or(i64::MIN),
             name: key.name.clone(),
             namespace: key.namespace.clone(),

@@ -130,7 +130,9 @@ impl Mesh {
                 continue;
             };
             for host in service.hosts.iter() {
-                update(&mut self.virtual_services, host, Ranked::of(key, meta), add);
+                let refused = snapshot.get(key).is_none();
+                let ranked = Ranked::of(key, meta, refused);
+                update(&mut self.virtual_services, host, ranked, add);
                 touched.routed.insert(host.clone());
             }
             for host in destination_hosts(service) {

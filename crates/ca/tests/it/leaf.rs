@@ -200,7 +200,7 @@ fn svid_17_the_leaf_is_signed_by_the_root_that_comes_last() {
         .issue(&request(&p256()), &cart(), None, now())
         .unwrap();
     assert_eq!(issued.chain.len(), 2);
-    assert_eq!(issued.chain[1], authority.root_bundle());
+    assert_eq!(issued.chain[1], *authority.root_bundle());
     let (leaf, root) = (kit::der(&issued.chain[0]), kit::der(&issued.chain[1]));
     let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
     let (_, root) = X509Certificate::from_der(&root).unwrap();

@@ -15,5 +15,6 @@ mod plugged_in;
 mod refusals;
 mod root;
 mod service;
+mod service_account;
 mod serving;
 mod token;

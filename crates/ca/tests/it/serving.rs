@@ -48,7 +48,7 @@ fn it_names_the_control_plane_and_is_renewed_at_half_life() {
     let bench = Bench::new();
     let pem = |der: &[u8]| pem::encode(&pem::Pem::new("CERTIFICATE", der));
     bench.write("leaf.pem", &pem(&serving.chain[0]));
-    bench.write("roots.pem", authority.root_bundle());
+    bench.write("roots.pem", &authority.root_bundle());
     for name in [
         "-verify_hostname istiod.istio-system.svc",
         "-verify_ip 127.0.0.1",
