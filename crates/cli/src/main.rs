@@ -2,6 +2,7 @@
 //!
 //! Exit codes of all commands: 0 as it should be, 1 not, 2 wrong usage or something is missing.
 
+mod crds;
 mod dev;
 mod hidden;
 mod token;
@@ -33,6 +34,9 @@ enum Command {
     Translate(translate::Arguments),
     /// Make what lets workloads into the mesh without Kubernetes.
     Token(token::Arguments),
+    /// Write the CustomResourceDefinitions of Istio's kinds into a folder.
+    #[command(hide = true)]
+    Crds(crds::Arguments),
     /// Check what a mesh does with folders of behaviour cases.
     #[command(hide = true)]
     Cases(hidden::Cases),
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Crds(arguments) => crds::run(&arguments),
         Command::Cases(arguments) => hidden::cases(&arguments, in_lab),
         Command::LabRun(arguments) => hidden::program(&arguments, in_lab),
         Command::LabKeeper(spec) => hidden::keeper(&spec),

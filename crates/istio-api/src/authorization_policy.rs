@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Object,
     common::{PolicyTargetReference, WorkloadSelector},
+    schema::{exclusive, require, rule, size, values_up_to},
     wire::{proto_enum, unset},
 };
 
@@ -16,6 +17,7 @@ pub type AuthorizationPolicy = Object<AuthorizationPolicySpec>;
 /// matches. `rules: [{}]` is one rule that matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("selector, targetRef, targetRefs"))]
 pub struct AuthorizationPolicySpec {
     /// `selector`: workloads to which it applies; absent means the whole namespace, in the root
     /// namespace the mesh. Exclusive with `targetRef` and `targetRefs`.
@@ -26,9 +28,11 @@ pub struct AuthorizationPolicySpec {
     pub target_ref: Option<PolicyTargetReference>,
     /// `targetRefs`: objects to which it is attached; such a policy does not apply to sidecars.
     #[serde(skip_serializing_if = "unset", alias = "target_refs")]
+    #[schemars(transform = size(0, 16))]
     pub target_refs: Vec<PolicyTargetReference>,
     /// `rules`: rules, one of which must match.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 512))]
     pub rules: Vec<Rule>,
     /// `action`: what happens on a match; absent means `ALLOW`.
     #[serde(skip_serializing_if = "unset")]
@@ -67,9 +71,11 @@ pub struct ExtensionProvider {
 pub struct Rule {
     /// `from`: callers, one of which must match.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 512))]
     pub from: Vec<RuleFrom>,
     /// `to`: operations, one of which must match.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 512))]
     pub to: Vec<RuleTo>,
     /// `when`: conditions, all of which must hold.
     #[serde(skip_serializing_if = "unset")]
@@ -94,10 +100,15 @@ pub struct RuleTo {
     pub operation: Option<Operation>,
 }
 
+const ACCOUNTS_ALONE: &str = "serviceAccounts exclude principals and namespaces";
+const ACCOUNTS_ALONE_RULE: &str = "!has(self.serviceAccounts) && !has(self.notServiceAccounts) || \
+    !has(self.principals) && !has(self.notPrincipals) && !has(self.namespaces) && !has(self.notNamespaces)";
+
 /// A caller; all fields that are set must match (`spec.rules[].from[].source`). Values may begin or
 /// end with `*`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rule(ACCOUNTS_ALONE, ACCOUNTS_ALONE_RULE))]
 pub struct Source {
     /// `principals`: identities from the peer's certificate,
     /// `trust-domain/ns/namespace/sa/account`.
@@ -121,9 +132,13 @@ pub struct Source {
     /// `serviceAccounts`: service accounts from the peer's certificate, `account` or
     /// `namespace/account`; without `*`.
     #[serde(skip_serializing_if = "unset", alias = "service_accounts")]
+    #[schemars(transform = size(0, 16))]
+    #[schemars(transform = values_up_to(320))]
     pub service_accounts: Vec<String>,
     /// `notServiceAccounts`: service accounts that the peer must not have.
     #[serde(skip_serializing_if = "unset", alias = "not_service_accounts")]
+    #[schemars(transform = size(0, 16))]
+    #[schemars(transform = values_up_to(320))]
     pub not_service_accounts: Vec<String>,
     /// `trustDomains`: trust domains from the peer's certificate.
     #[serde(skip_serializing_if = "unset", alias = "trust_domains")]
@@ -180,6 +195,7 @@ pub struct Operation {
 /// A condition on an attribute (`spec.rules[].when[]`). `values`, `notValues` or both are set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("key"))]
 pub struct Condition {
     /// `key`: name of the attribute, such as `request.headers[x-token]` or `source.ip`. Required.
     #[serde(skip_serializing_if = "unset")]

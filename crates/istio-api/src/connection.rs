@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::{
+    COUNT, PERCENT, PORT, UNSIGNED, duration, nullable, positive_duration, require, within,
+};
 use crate::wire::{proto_enum, unset};
 
 /// Limits on connections and requests (`connectionPool`).
@@ -23,18 +26,22 @@ pub struct ConnectionPoolSettings {
 pub struct TcpSettings {
     /// `maxConnections`: most connections to a host; absent means 2^32-1.
     #[serde(skip_serializing_if = "unset", alias = "max_connections")]
+    #[schemars(transform = within(COUNT))]
     pub max_connections: Option<i64>,
     /// `connectTimeout`: duration of connecting; absent means 10 s.
     #[serde(skip_serializing_if = "unset", alias = "connect_timeout")]
+    #[schemars(transform = positive_duration)]
     pub connect_timeout: Option<String>,
     /// `tcpKeepalive`: keepalive probes of the socket.
     #[serde(skip_serializing_if = "unset", alias = "tcp_keepalive")]
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `maxConnectionDuration`: longest life of a connection; absent means no limit.
     #[serde(skip_serializing_if = "unset", alias = "max_connection_duration")]
+    #[schemars(transform = positive_duration)]
     pub max_connection_duration: Option<String>,
     /// `idleTimeout`: duration after which an idle TCP connection is closed; absent means 1 h.
     #[serde(skip_serializing_if = "unset", alias = "idle_timeout")]
+    #[schemars(transform = duration)]
     pub idle_timeout: Option<String>,
 }
 
@@ -44,12 +51,15 @@ pub struct TcpSettings {
 pub struct TcpKeepalive {
     /// `probes`: unanswered probes after which a connection is dead.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(UNSIGNED))]
     pub probes: Option<i64>,
     /// `time`: idle duration before the first probe.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub time: Option<String>,
     /// `interval`: duration between probes.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub interval: Option<String>,
 }
 
@@ -59,19 +69,24 @@ pub struct TcpKeepalive {
 pub struct HttpSettings {
     /// `http1MaxPendingRequests`: most requests that wait for a connection; absent means 2^32-1.
     #[serde(skip_serializing_if = "unset", alias = "http1_max_pending_requests")]
+    #[schemars(transform = within(COUNT))]
     pub http1_max_pending_requests: Option<i64>,
     /// `http2MaxRequests`: most requests under way; absent means 2^32-1.
     #[serde(skip_serializing_if = "unset", alias = "http2_max_requests")]
+    #[schemars(transform = within(COUNT))]
     pub http2_max_requests: Option<i64>,
     /// `maxRequestsPerConnection`: requests after which a connection is closed; 0 means no limit.
     #[serde(skip_serializing_if = "unset", alias = "max_requests_per_connection")]
+    #[schemars(transform = within(COUNT))]
     pub max_requests_per_connection: Option<i64>,
     /// `maxRetries`: most retries under way; absent means 2^32-1.
     #[serde(skip_serializing_if = "unset", alias = "max_retries")]
+    #[schemars(transform = within(COUNT))]
     pub max_retries: Option<i64>,
     /// `idleTimeout`: duration after which a connection without requests is closed; absent means 1
     /// h.
     #[serde(skip_serializing_if = "unset", alias = "idle_timeout")]
+    #[schemars(transform = duration)]
     pub idle_timeout: Option<String>,
     /// `h2UpgradePolicy`: whether HTTP/1.1 is carried over HTTP/2.
     #[serde(skip_serializing_if = "unset", alias = "h2_upgrade_policy")]
@@ -81,6 +96,7 @@ pub struct HttpSettings {
     pub use_client_protocol: Option<bool>,
     /// `maxConcurrentStreams`: most concurrent streams of an HTTP/2 connection.
     #[serde(skip_serializing_if = "unset", alias = "max_concurrent_streams")]
+    #[schemars(transform = within(COUNT))]
     pub max_concurrent_streams: Option<i64>,
     /// `http2KeepAlive`: pings on HTTP/2 connections.
     #[serde(skip_serializing_if = "unset", alias = "http2_keep_alive")]
@@ -93,9 +109,11 @@ pub struct HttpSettings {
 pub struct Http2KeepAlive {
     /// `interval`: duration between pings.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub interval: Option<String>,
     /// `timeout`: duration to wait for an answer before the connection is closed.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub timeout: Option<String>,
 }
 
@@ -118,6 +136,7 @@ proto_enum! {
 pub struct OutlierDetection {
     /// `consecutiveErrors`: errors in a row. Deprecated: `consecutive5xxErrors`.
     #[serde(skip_serializing_if = "unset", alias = "consecutive_errors")]
+    #[schemars(transform = within(COUNT))]
     pub consecutive_errors: Option<i64>,
     /// `splitExternalLocalOriginErrors`: whether failures to connect are counted apart from
     /// answers.
@@ -132,25 +151,35 @@ pub struct OutlierDetection {
         skip_serializing_if = "unset",
         alias = "consecutive_local_origin_failures"
     )]
+    #[schemars(transform = within(UNSIGNED))]
+    #[schemars(transform = nullable)]
     pub consecutive_local_origin_failures: Option<i64>,
     /// `consecutiveGatewayErrors`: answers 502, 503, 504 in a row; 0 or absent switches it off.
     #[serde(skip_serializing_if = "unset", alias = "consecutive_gateway_errors")]
+    #[schemars(transform = within(UNSIGNED))]
+    #[schemars(transform = nullable)]
     pub consecutive_gateway_errors: Option<i64>,
     /// `consecutive5xxErrors`: answers 5xx in a row; absent means 5, 0 switches it off.
     #[serde(skip_serializing_if = "unset", alias = "consecutive_5xx_errors")]
+    #[schemars(transform = within(UNSIGNED))]
+    #[schemars(transform = nullable)]
     pub consecutive_5xx_errors: Option<i64>,
     /// `interval`: duration between checks; absent means 10 s.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub interval: Option<String>,
     /// `baseEjectionTime`: shortest duration out; it grows with each ejection. Absent means 30 s.
     #[serde(skip_serializing_if = "unset", alias = "base_ejection_time")]
+    #[schemars(transform = positive_duration)]
     pub base_ejection_time: Option<String>,
     /// `maxEjectionPercent`: largest percentage of endpoints that may be out; absent means 10.
     #[serde(skip_serializing_if = "unset", alias = "max_ejection_percent")]
+    #[schemars(transform = within(PERCENT))]
     pub max_ejection_percent: Option<i64>,
     /// `minHealthPercent`: percentage of healthy endpoints below which all are used again; absent
     /// means 0.
     #[serde(skip_serializing_if = "unset", alias = "min_health_percent")]
+    #[schemars(transform = within(PERCENT))]
     pub min_health_percent: Option<i64>,
     /// `outlierDetectionHttpErrorCodes`: status codes that count as errors.
     #[serde(
@@ -190,6 +219,7 @@ pub struct ClientTlsSettings {
     pub sni: Option<String>,
     /// `insecureSkipVerify`: whether the server's certificate goes unchecked.
     #[serde(skip_serializing_if = "unset", alias = "insecure_skip_verify")]
+    #[schemars(transform = nullable)]
     pub insecure_skip_verify: Option<bool>,
     /// `caCrl`: file of revoked certificates.
     #[serde(skip_serializing_if = "unset", alias = "ca_crl")]
@@ -213,6 +243,7 @@ proto_enum! {
 /// An HTTP tunnel (`trafficPolicy.tunnel`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("targetHost, targetPort"))]
 pub struct TunnelSettings {
     /// `protocol`: method that opens the tunnel, `CONNECT` or `POST`; absent means `CONNECT`.
     #[serde(skip_serializing_if = "unset")]
@@ -222,5 +253,6 @@ pub struct TunnelSettings {
     pub target_host: Option<String>,
     /// `targetPort`: port at the tunnel's end. Required.
     #[serde(skip_serializing_if = "unset", alias = "target_port")]
+    #[schemars(transform = within(PORT))]
     pub target_port: Option<i64>,
 }

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Object, TrafficPolicy, common::WorkloadSelector, wire::unset};
+use crate::{
+    Object, TrafficPolicy,
+    common::WorkloadSelector,
+    schema::{require, size},
+    wire::unset,
+};
 
 /// A DestinationRule as users write it.
 pub type DestinationRule = Object<DestinationRuleSpec>;
@@ -14,6 +19,7 @@ pub type DestinationRule = Object<DestinationRuleSpec>;
 /// The `spec` of a DestinationRule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("host"))]
 pub struct DestinationRuleSpec {
     /// `host`: service to which the rule applies. Required. A name without dots is looked up in the
     /// rule's namespace; `*.` wildcards are allowed.
@@ -24,6 +30,7 @@ pub struct DestinationRuleSpec {
     pub traffic_policy: Option<TrafficPolicy>,
     /// `subsets`: named parts of the host.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 2048))]
     pub subsets: Vec<Subset>,
     /// `exportTo`: namespaces that see this object: names, `.` for its own, `*` for all. Empty
     /// means MeshConfig's default.
@@ -38,6 +45,7 @@ pub struct DestinationRuleSpec {
 /// A named part of a service (`spec.subsets[]`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("name"))]
 pub struct Subset {
     /// `name`: name by which routes refer to it. Required.
     #[serde(skip_serializing_if = "unset")]

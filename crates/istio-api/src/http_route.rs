@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     common::{Destination, Percent, StringMatch},
+    schema::{
+        COUNT, HTTP_STATUS, PERCENT, PORT, REDIRECT_CODE, duration, exclusive, nullable,
+        positive_duration, require, within,
+    },
     virtual_service::Headers,
     wire::{proto_enum, unset},
 };
@@ -38,6 +42,7 @@ pub struct HttpRoute {
     pub rewrite: Option<HttpRewrite>,
     /// `timeout`: duration for the whole request; absent or `0s` means none.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = duration)]
     pub timeout: Option<String>,
     /// `retries`: retry policy; absent means the mesh's default.
     #[serde(skip_serializing_if = "unset")]
@@ -53,10 +58,14 @@ pub struct HttpRoute {
     pub mirrors: Vec<HttpMirrorPolicy>,
     /// `mirrorPercent`: whole percentage that `mirror` gets. Deprecated: `mirrorPercentage`.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PERCENT))]
+    #[schemars(transform = nullable)]
     pub mirror_percent: Option<i64>,
     /// `mirror_percent`: `mirrorPercent` in its other spelling, which Istio's schema lists as a
     /// field of its own. Deprecated: `mirrorPercentage`.
     #[serde(rename = "mirror_percent", skip_serializing_if = "unset")]
+    #[schemars(transform = within(PERCENT))]
+    #[schemars(transform = nullable)]
     pub mirror_percent_snake: Option<i64>,
     /// `mirrorPercentage`: share of requests that `mirror` gets; absent means all.
     #[serde(skip_serializing_if = "unset", alias = "mirror_percentage")]
@@ -94,6 +103,7 @@ pub struct HttpMatchRequest {
     pub headers: BTreeMap<String, StringMatch>,
     /// `port`: port that the client called.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PORT))]
     pub port: Option<i64>,
     /// `sourceLabels`: labels that the client's workload must have.
     #[serde(skip_serializing_if = "unset", alias = "source_labels")]
@@ -121,6 +131,7 @@ pub struct HttpMatchRequest {
 /// One weighted destination of an HTTP route (`spec.http[].route[]`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("destination"))]
 pub struct HttpRouteDestination {
     /// `destination`: the service. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -128,6 +139,7 @@ pub struct HttpRouteDestination {
     /// `weight`: share of requests, relative to the sum of the route's weights. With one
     /// destination, absent means all.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(COUNT))]
     pub weight: Option<i64>,
     /// `headers`: header changes for this destination only.
     #[serde(skip_serializing_if = "unset")]
@@ -137,6 +149,7 @@ pub struct HttpRouteDestination {
 /// A redirect as the answer (`spec.http[].redirect`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("port, derivePort"))]
 pub struct HttpRedirect {
     /// `uri`: path that replaces the request's whole path. Exclusive with `prefixRewrite`.
     #[serde(skip_serializing_if = "unset")]
@@ -149,6 +162,7 @@ pub struct HttpRedirect {
     pub authority: Option<String>,
     /// `port`: port of the new location. Exclusive with `derivePort`.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PORT))]
     pub port: Option<i64>,
     /// `derivePort`: where the port of the new location comes from.
     #[serde(skip_serializing_if = "unset", alias = "derive_port")]
@@ -158,6 +172,7 @@ pub struct HttpRedirect {
     pub scheme: Option<String>,
     /// `redirectCode`: status code; absent means 301.
     #[serde(skip_serializing_if = "unset", alias = "redirect_code")]
+    #[schemars(transform = within(REDIRECT_CODE))]
     pub redirect_code: Option<i64>,
 }
 
@@ -174,9 +189,11 @@ proto_enum! {
 /// A fixed response as the answer (`spec.http[].directResponse`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("status"))]
 pub struct HttpDirectResponse {
     /// `status`: status code. Required.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(HTTP_STATUS))]
     pub status: Option<i64>,
     /// `body`: the body; absent means empty.
     #[serde(skip_serializing_if = "unset")]
@@ -186,6 +203,7 @@ pub struct HttpDirectResponse {
 /// A response body. Exactly one field may be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("string, bytes"))]
 pub struct HttpBody {
     /// `string`: the body as text.
     #[serde(skip_serializing_if = "unset")]
@@ -240,21 +258,26 @@ pub struct RegexRewrite {
 pub struct HttpRetry {
     /// `attempts`: retries after the first try; 0 switches them off.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(COUNT))]
     pub attempts: Option<i64>,
     /// `perTryTimeout`: duration of one try; absent means `timeout`.
     #[serde(skip_serializing_if = "unset", alias = "per_try_timeout")]
+    #[schemars(transform = positive_duration)]
     pub per_try_timeout: Option<String>,
     /// `retryOn`: comma-separated Envoy conditions and status codes.
     #[serde(skip_serializing_if = "unset", alias = "retry_on")]
     pub retry_on: Option<String>,
     /// `retryRemoteLocalities`: whether retries may go to other localities.
     #[serde(skip_serializing_if = "unset", alias = "retry_remote_localities")]
+    #[schemars(transform = nullable)]
     pub retry_remote_localities: Option<bool>,
     /// `retryIgnorePreviousHosts`: whether retries avoid hosts tried before; absent means true.
     #[serde(skip_serializing_if = "unset", alias = "retry_ignore_previous_hosts")]
+    #[schemars(transform = nullable)]
     pub retry_ignore_previous_hosts: Option<bool>,
     /// `backoff`: shortest duration between retries; absent means 25 ms.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub backoff: Option<String>,
 }
 
@@ -273,15 +296,19 @@ pub struct HttpFaultInjection {
 /// A delay of requests (`spec.http[].fault.delay`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("fixedDelay, exponentialDelay"))]
 pub struct FaultDelay {
     /// `percent`: whole percentage of requests. Deprecated: `percentage`.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PERCENT))]
     pub percent: Option<i64>,
     /// `fixedDelay`: duration of the delay, at least 1 ms. Exclusive with `exponentialDelay`.
     #[serde(skip_serializing_if = "unset", alias = "fixed_delay")]
+    #[schemars(transform = positive_duration)]
     pub fixed_delay: Option<String>,
     /// `exponentialDelay`: mean duration; Istio does not implement it.
     #[serde(skip_serializing_if = "unset", alias = "exponential_delay")]
+    #[schemars(transform = positive_duration)]
     pub exponential_delay: Option<String>,
     /// `percentage`: share of requests that are delayed; absent means none.
     #[serde(skip_serializing_if = "unset")]
@@ -292,9 +319,11 @@ pub struct FaultDelay {
 /// be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("httpStatus, grpcStatus, http2Error"))]
 pub struct FaultAbort {
     /// `httpStatus`: HTTP status code, 200 to 599.
     #[serde(skip_serializing_if = "unset", alias = "http_status")]
+    #[schemars(transform = within(HTTP_STATUS))]
     pub http_status: Option<i64>,
     /// `grpcStatus`: gRPC status, such as `UNAVAILABLE`.
     #[serde(skip_serializing_if = "unset", alias = "grpc_status")]
@@ -310,6 +339,7 @@ pub struct FaultAbort {
 /// A service that gets copies of requests (`spec.http[].mirrors[]`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("destination"))]
 pub struct HttpMirrorPolicy {
     /// `destination`: the service. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -340,9 +370,11 @@ pub struct CorsPolicy {
     pub expose_headers: Vec<String>,
     /// `maxAge`: duration for which a preflight answer may be kept.
     #[serde(skip_serializing_if = "unset", alias = "max_age")]
+    #[schemars(transform = duration)]
     pub max_age: Option<String>,
     /// `allowCredentials`: whether credentials may be sent.
     #[serde(skip_serializing_if = "unset", alias = "allow_credentials")]
+    #[schemars(transform = nullable)]
     pub allow_credentials: Option<bool>,
     /// `unmatchedPreflights`: what becomes of preflights from other origins; absent means
     /// `FORWARD`.

@@ -12,6 +12,7 @@
 mod authorization_policy;
 mod common;
 mod connection;
+pub mod crd;
 mod destination_rule;
 mod http_route;
 mod kinds;
@@ -19,6 +20,7 @@ pub mod mesh_config;
 mod object;
 mod peer_authentication;
 mod pod;
+mod schema;
 mod service;
 mod service_entry;
 mod traffic_policy;

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     common::PortSelector,
     connection::{ClientTlsSettings, ConnectionPoolSettings, OutlierDetection, TunnelSettings},
+    schema::{
+        PERCENT, UNSIGNED, at_least, duration, exclusive, nullable, positive_duration, require,
+        size, values_are_unsigned, within,
+    },
     wire::{proto_enum, unset},
 };
 
@@ -31,6 +35,7 @@ pub struct TrafficPolicy {
     /// `portLevelSettings`: settings for single ports; they replace those of this level, they are
     /// not merged.
     #[serde(skip_serializing_if = "unset", alias = "port_level_settings")]
+    #[schemars(transform = size(0, 256))]
     pub port_level_settings: Vec<PortTrafficPolicy>,
     /// `tunnel`: an HTTP tunnel through which TCP and TLS traffic is sent.
     #[serde(skip_serializing_if = "unset")]
@@ -67,6 +72,7 @@ pub struct PortTrafficPolicy {
 /// How an endpoint is chosen (`loadBalancer`). `simple` and `consistentHash` exclude each other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("simple, consistentHash"))]
 pub struct LoadBalancerSettings {
     /// `simple`: a policy without parameters.
     #[serde(skip_serializing_if = "unset")]
@@ -83,6 +89,7 @@ pub struct LoadBalancerSettings {
     /// `warmupDurationSecs`: duration for which a new endpoint gets less traffic. Deprecated:
     /// `warmup`.
     #[serde(skip_serializing_if = "unset", alias = "warmup_duration_secs")]
+    #[schemars(transform = duration)]
     pub warmup_duration_secs: Option<String>,
     /// `warmup`: how the traffic of a new endpoint grows.
     #[serde(skip_serializing_if = "unset")]
@@ -111,6 +118,8 @@ proto_enum! {
 /// may be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = exclusive("httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName"))]
+#[schemars(transform = exclusive("ringHash, maglev"))]
 pub struct ConsistentHashLb {
     /// `httpHeaderName`: hash key: a header.
     #[serde(skip_serializing_if = "unset", alias = "http_header_name")]
@@ -132,12 +141,14 @@ pub struct ConsistentHashLb {
     pub maglev: Option<Maglev>,
     /// `minimumRingSize`: smallest size of the ring. Deprecated: `ringHash`.
     #[serde(skip_serializing_if = "unset", alias = "minimum_ring_size")]
+    #[schemars(transform = at_least(0))]
     pub minimum_ring_size: Option<i64>,
 }
 
 /// A cookie for affinity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("name"))]
 pub struct HttpCookie {
     /// `name`: its name. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -147,6 +158,7 @@ pub struct HttpCookie {
     pub path: Option<String>,
     /// `ttl`: duration of its life; `0s` makes a session cookie.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = duration)]
     pub ttl: Option<String>,
     /// `attributes`: further attributes, such as `SameSite`.
     #[serde(skip_serializing_if = "unset")]
@@ -156,6 +168,7 @@ pub struct HttpCookie {
 /// An attribute of a cookie.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("name"))]
 pub struct HttpCookieAttribute {
     /// `name`: its name. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -171,6 +184,7 @@ pub struct HttpCookieAttribute {
 pub struct RingHash {
     /// `minimumRingSize`: smallest number of virtual nodes; absent means 1024.
     #[serde(skip_serializing_if = "unset", alias = "minimum_ring_size")]
+    #[schemars(transform = at_least(0))]
     pub minimum_ring_size: Option<i64>,
 }
 
@@ -180,6 +194,7 @@ pub struct RingHash {
 pub struct Maglev {
     /// `tableSize`: size of the table, a prime; absent means 65537.
     #[serde(skip_serializing_if = "unset", alias = "table_size")]
+    #[schemars(transform = at_least(0))]
     pub table_size: Option<i64>,
 }
 
@@ -200,6 +215,7 @@ pub struct LocalityLbSetting {
     pub failover_priority: Vec<String>,
     /// `enabled`: overrides the mesh's setting; absent means true.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = nullable)]
     pub enabled: Option<bool>,
 }
 
@@ -212,6 +228,7 @@ pub struct LocalityDistribute {
     pub from: Option<String>,
     /// `to`: whole percentage by locality of the endpoints; the sum is 100.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = values_are_unsigned)]
     pub to: BTreeMap<String, i64>,
 }
 
@@ -233,6 +250,7 @@ pub struct LocalityFailover {
 pub struct ZoneAwareLbSetting {
     /// `enabled`: overrides the mesh's setting.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = nullable)]
     pub enabled: Option<bool>,
     /// `failover`: where a region's traffic goes when its endpoints fail.
     #[serde(skip_serializing_if = "unset")]
@@ -243,21 +261,29 @@ pub struct ZoneAwareLbSetting {
     pub failover_priority: Vec<String>,
     /// `minClusterSize`: fewest endpoints for which zones matter.
     #[serde(skip_serializing_if = "unset", alias = "min_cluster_size")]
+    #[schemars(transform = within(UNSIGNED))]
+    #[schemars(transform = nullable)]
     pub min_cluster_size: Option<i64>,
 }
 
 /// How the traffic of a new endpoint grows (`loadBalancer.warmup`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("duration"))]
 pub struct WarmupConfiguration {
     /// `duration`: duration of the growth. Required.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = positive_duration)]
     pub duration: Option<String>,
     /// `minimumPercent`: percentage of the full share to begin with; absent means 10.
     #[serde(skip_serializing_if = "unset", alias = "minimum_percent")]
+    #[schemars(transform = within(PERCENT))]
+    #[schemars(transform = nullable)]
     pub minimum_percent: Option<f64>,
     /// `aggression`: how fast it grows, at least 1.0; absent means 1.0, linear.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = at_least(1))]
+    #[schemars(transform = nullable)]
     pub aggression: Option<f64>,
 }
 
@@ -286,11 +312,15 @@ proto_enum! {
 pub struct RetryBudget {
     /// `percent`: percentage of the requests under way; absent means 20.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PERCENT))]
+    #[schemars(transform = nullable)]
     pub percent: Option<f64>,
     /// `minRetryConcurrency`: retries that are always allowed; absent means 3.
     #[serde(skip_serializing_if = "unset", alias = "min_retry_concurrency")]
+    #[schemars(transform = within(UNSIGNED))]
     pub min_retry_concurrency: Option<i64>,
     /// `budgetInterval`: duration over which requests are counted.
     #[serde(skip_serializing_if = "unset", alias = "budget_interval")]
+    #[schemars(transform = positive_duration)]
     pub budget_interval: Option<String>,
 }

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HttpRoute, Object, common::Destination, wire::unset};
+use crate::{
+    HttpRoute, Object,
+    common::Destination,
+    schema::{COUNT, PORT, require, size, within},
+    wire::unset,
+};
 
 /// A VirtualService as users write it.
 pub type VirtualService = Object<VirtualServiceSpec>;
@@ -24,12 +29,15 @@ pub struct VirtualServiceSpec {
     pub gateways: Vec<String>,
     /// `http`: routes of HTTP traffic; the first that matches wins.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 16384))]
     pub http: Vec<HttpRoute>,
     /// `tls`: routes of TLS that is passed through, by SNI; the first that matches wins.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 16384))]
     pub tls: Vec<TlsRoute>,
     /// `tcp`: routes of opaque TCP; the first that matches wins.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = size(0, 16384))]
     pub tcp: Vec<TcpRoute>,
     /// `exportTo`: namespaces that see this object: names, `.` for its own, `*` for all. Empty
     /// means MeshConfig's default.
@@ -40,6 +48,7 @@ pub struct VirtualServiceSpec {
 /// One route of TLS that is not terminated (`spec.tls[]`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("match"))]
 pub struct TlsRoute {
     /// `match`: conditions, one of which must hold. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -52,6 +61,7 @@ pub struct TlsRoute {
 /// Conditions on a TLS connection, all of which must hold (`spec.tls[].match[]`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("sniHosts"))]
 pub struct TlsMatchAttributes {
     /// `sniHosts`: server names that the client may ask for; each must fall under a host of the
     /// object. Required.
@@ -62,6 +72,7 @@ pub struct TlsMatchAttributes {
     pub destination_subnets: Vec<String>,
     /// `port`: port that the client called.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PORT))]
     pub port: Option<i64>,
     /// `sourceLabels`: labels that the client's workload must have.
     #[serde(skip_serializing_if = "unset", alias = "source_labels")]
@@ -95,6 +106,7 @@ pub struct L4MatchAttributes {
     pub destination_subnets: Vec<String>,
     /// `port`: port that the client called.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(PORT))]
     pub port: Option<i64>,
     /// `sourceSubnet`: address or CIDR of the client. Istio ignores it.
     #[serde(skip_serializing_if = "unset", alias = "source_subnet")]
@@ -113,6 +125,7 @@ pub struct L4MatchAttributes {
 /// One weighted destination of a TLS or TCP route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = require("destination"))]
 pub struct RouteDestination {
     /// `destination`: the service. Required.
     #[serde(skip_serializing_if = "unset")]
@@ -120,6 +133,7 @@ pub struct RouteDestination {
     /// `weight`: share of connections, relative to the sum of the route's weights. With one
     /// destination, absent means all.
     #[serde(skip_serializing_if = "unset")]
+    #[schemars(transform = within(COUNT))]
     pub weight: Option<i64>,
 }
 

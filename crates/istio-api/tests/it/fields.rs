@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::schema::{Kind, Row, kinds, rows, snake};
 
 /// The rows of Istio's CRDs for one kind.
-fn expected(kind: &str) -> BTreeSet<Row> {
+pub fn expected(kind: &str) -> BTreeSet<Row> {
     let lines = include_str!("../fields.csv").lines().skip(1);
     let rows = lines.filter_map(|line| {
         let rest = line.strip_prefix(kind)?.strip_prefix(',')?;

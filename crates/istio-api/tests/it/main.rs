@@ -6,6 +6,7 @@
     reason = "a broken expectation fails the test"
 )]
 
+mod crds;
 mod fields;
 mod kubernetes;
 mod objects;
