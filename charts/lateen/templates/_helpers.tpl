@@ -28,9 +28,8 @@ lateen-hooks{{ include "lateen.suffix" . }}
 lateen-leader{{ include "lateen.suffix" . }}
 {{- end -}}
 
-{{/* As in Istio, the name says the namespace only where it is not the usual one. */}}
 {{- define "lateen.mutating" -}}
-istio-sidecar-injector{{ include "lateen.suffix" . }}{{ if ne .Release.Namespace "istio-system" }}-{{ .Release.Namespace }}{{ end }}
+istio-sidecar-injector{{ include "lateen.suffix" . }}
 {{- end -}}
 
 {{- define "lateen.validating" -}}
@@ -63,6 +62,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 app: istiod
 istio: pilot
 istio.io/rev: {{ include "lateen.revision" . | quote }}
+{{- end -}}
+
+{{/* Istio's levels `default:info,ca:debug` as lateend's `info,ca=debug`. */}}
+{{- define "lateen.logLevels" -}}
+{{ .Values.global.logging.level | replace "default:" "" | replace ":" "=" }}
 {{- end -}}
 
 {{/* Containers that may do nothing but run. */}}
