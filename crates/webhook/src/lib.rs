@@ -2,6 +2,7 @@
 //! refuses config that cannot work.
 
 mod admission;
+pub mod inject;
 mod validate;
 
 pub use admission::{Answer, Question, Request, Verdict};
