@@ -82,6 +82,11 @@ impl Cluster {
         })
     }
 
+    /// What is followed beside the objects of the mesh.
+    pub fn following(&self) -> &Following {
+        &self.following
+    }
+
     /// The names under which Services lead to this control plane.
     pub fn serving_names(&self) -> Vec<String> {
         let namespace = &self.pod.namespace;

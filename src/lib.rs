@@ -12,6 +12,7 @@ mod dump;
 mod grpc;
 mod http;
 mod identity;
+mod injector;
 mod listen;
 mod log;
 mod metrics;

@@ -21,7 +21,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use xds::Kind;
 
-use cluster::{Admissions, Watches};
+pub use cluster::Admissions;
+use cluster::Watches;
 
 /// Nodes that have rejections of their own; those of further nodes are counted under `other`.
 const MAX_NODES: usize = 4096;

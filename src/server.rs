@@ -22,6 +22,7 @@ use crate::backend::Discovery;
 use crate::cluster::Cluster;
 use crate::diagnostics::Diagnostics;
 use crate::http::App;
+use crate::injector::Injector;
 use crate::listen::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::origin::{Origin, Trust, required};
@@ -167,7 +168,9 @@ impl Server {
         };
         origin.follow_ca(arguments, rotation);
         if let (Origin::Cluster(cluster), Some(https)) = (origin, https) {
-            let routes = Admission::new(self.plane.clone()).routes();
+            let injector = Injector::new(cluster.following());
+            tokio::spawn(Arc::clone(&injector).follow(cluster.following().clone()));
+            let routes = Admission::new(self.plane.clone(), injector).routes();
             self.pages(https, Some(tls.webhooks()?), routes);
             self.duties(*cluster, published);
         }

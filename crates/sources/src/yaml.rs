@@ -8,10 +8,12 @@ mod build;
 mod scalar;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use model::{Code, Document, Finding, Place};
 use saphyr_parser::{Event, Parser};
+use serde_json::Value;
 
 use build::Builder;
 
@@ -27,6 +29,12 @@ pub struct Fault {
     pub field: String,
     /// What is wrong.
     pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
 }
 
 impl Fault {
@@ -74,6 +82,21 @@ pub fn only_document(text: &str, file: Option<&Arc<str>>) -> Option<Result<Found
         message: "another document begins here, where there may be one only".to_owned(),
     };
     Some(first.and_then(|_| Err(second.map_or_else(|fault| fault, another))))
+}
+
+/// The value of a text that has one document at most; of an empty text, the empty object.
+///
+/// # Errors
+/// [`Fault`] says what is wrong, and in which line.
+pub fn only_value(text: &str) -> Result<Value, Fault> {
+    let Some(found) = only_document(text, None) else {
+        return Ok(Value::Object(serde_json::Map::new()));
+    };
+    let Found { document, faults } = found?;
+    match faults.into_iter().next() {
+        Some(fault) => Err(fault),
+        None => Ok(document.value),
+    }
 }
 
 /// Cuts a text at the lines that begin or end a document, so that a broken document cannot spoil the next one.

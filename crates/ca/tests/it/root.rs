@@ -102,7 +102,10 @@ fn many_that_start_at_once_share_one_root_and_one_token_key() {
             start.wait();
             let authority = open(&dir).unwrap();
             let tokens = TokenIssuer::open(&StateDir::open(&dir).unwrap()).unwrap();
-            (authority.root_bundle().to_string(), format!("{:?}", tokens.verifier()))
+            (
+                authority.root_bundle().to_string(),
+                format!("{:?}", tokens.verifier()),
+            )
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
         threads
