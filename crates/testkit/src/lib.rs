@@ -3,10 +3,11 @@
 //! [`service`], [`virtual_service`] and their like write objects as users do, as JSON text that is YAML too.
 //! [`load`] parses them and hands them to a store. [`World`] and [`Edit`] are the stories that properties are
 //! tried on: documents that collide on purpose, some of them broken, and changes to them. The same seed makes the
-//! same story; [`check`] prints it.
+//! same story; [`check`] prints it. [`Cluster`] is a real Kubernetes on this machine.
 
 mod builder;
 mod check;
+mod cluster;
 mod clutter;
 mod dice;
 mod generate;
@@ -17,6 +18,7 @@ mod world;
 
 pub use builder::Document;
 pub use check::{Run, check, find_failure, seed, soak};
+pub use cluster::{Cluster, Space};
 pub use dice::Dice;
 pub use generate::Sort;
 pub use istio::{
