@@ -5,6 +5,7 @@
 mod crds;
 mod dev;
 mod hidden;
+mod inject;
 mod token;
 mod translate;
 mod validate;
@@ -32,6 +33,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Show exactly what a proxy would get from a folder of YAML.
     Translate(translate::Arguments),
+    /// Give the pods of a file their proxy, as the webhook does it in a cluster.
+    Inject(inject::Arguments),
     /// Make what lets workloads into the mesh without Kubernetes.
     Token(token::Arguments),
     /// Write the CustomResourceDefinitions of Istio's kinds into a folder.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(&arguments, in_lab),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Translate(arguments) => translate::run(&arguments),
+        Command::Inject(arguments) => inject::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Cases(arguments) => hidden::cases(&arguments, in_lab),

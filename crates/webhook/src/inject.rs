@@ -26,7 +26,6 @@ mod template;
 use std::collections::BTreeMap;
 
 use json_patch::Patch;
-use serde::Deserialize as _;
 use serde_json::Value;
 
 pub use annotations::read_annotations;
@@ -81,6 +80,16 @@ pub struct Injection {
     pub warnings: Vec<String>,
 }
 
+impl Injection {
+    /// Gives the proxy to the pod that the decision was about.
+    ///
+    /// # Errors
+    /// It is another pod.
+    pub fn apply(&self, pod: &mut Value) -> Result<(), json_patch::PatchError> {
+        json_patch::patch(pod, &self.patch)
+    }
+}
+
 /// Why a pod is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {value:?} is wrong: write {right}")]
@@ -115,12 +124,9 @@ impl Refusal {
 /// Decides what becomes of a pod.
 #[must_use]
 pub fn decide(settings: &Settings, request: &Request<'_>) -> Decision {
-    let pod = match Pod::deserialize(request.pod) {
+    let pod: Pod = match serde_path_to_error::deserialize(request.pod) {
         Ok(pod) => pod,
-        Err(error) => {
-            let refusal = Refusal::field("the pod", &error.to_string(), "a pod of Kubernetes");
-            return Decision::Refuse(vec![refusal]);
-        }
+        Err(error) => return Decision::Refuse(vec![not_a_pod(&error)]),
     };
     let candidate = Candidate {
         is_on_host_network: pod.spec.host_network,
@@ -135,6 +141,16 @@ pub fn decide(settings: &Settings, request: &Request<'_>) -> Decision {
     match inject(settings, request, &pod) {
         Ok(injection) => Decision::Inject(injection),
         Err(refusals) => Decision::Refuse(refusals),
+    }
+}
+
+fn not_a_pod(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
+    let path = error.path().to_string();
+    let place = if path == "." { "the pod" } else { &path };
+    Refusal {
+        place: place.to_owned(),
+        value: error.inner().to_string(),
+        right: "what Kubernetes has there".to_owned(),
     }
 }
 
