@@ -1,6 +1,8 @@
 //! The arguments of `lateen-agent`. Where Istio's agent reads an environment variable, it is read here under its name;
 //! nowhere else is the environment looked at.
 
+mod config;
+mod logging;
 mod value;
 
 use std::collections::BTreeMap;
@@ -11,10 +13,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use model::{Namespace, ServiceAccount, TrustDomain};
 
+pub use config::{MeshProxyConfig, from_environment};
+pub use logging::LogArguments;
 pub use value::{Authority, Labels, Locality, PrometheusScrape};
 use value::{duration, seconds};
 
 use crate::capture::CaptureArguments;
+use crate::probes::Probers;
 
 /// What `lateen-agent` was asked for.
 #[derive(Debug, Parser)]
@@ -36,6 +41,13 @@ pub enum Command {
     Proxy(Box<ProxyArguments>),
     /// Prints (one --family), sets (--apply) or removes (--undo) the rules that lead a pod's traffic through Envoy
     Capture(Box<CaptureArguments>),
+    /// Sets the rules, as the program of this name does it in a pod of Istio's
+    #[command(name = "istio-iptables")]
+    IstioIptables(Box<CaptureArguments>),
+    /// Waits until a proxy of this pod is ready
+    Wait(WaitArguments),
+    /// Asks the agent of this pod for something: `request POST drain`
+    Request(RequestArguments),
     /// Becomes a program that the kernel ends together with the agent
     #[command(hide = true)]
     Exec(ExecArguments),
@@ -52,10 +64,59 @@ pub struct ExecArguments {
     pub command: Vec<std::ffi::OsString>,
 }
 
+/// `lateen-agent wait`.
+#[derive(Clone, Debug, Args)]
+#[command(rename_all = "camelCase")]
+pub struct WaitArguments {
+    /// Where readiness is asked for
+    #[arg(long, value_name = "URL", default_value_t = format!("http://localhost:{}/healthz/ready", from_environment().status_port.unwrap_or(STATUS_PORT)))]
+    pub url: String,
+    /// How long to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub timeout_seconds: u64,
+    /// How long to wait for one answer
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    pub request_timeout_millis: u64,
+    /// How long to wait between two questions
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    pub period_millis: u64,
+}
+
+/// `lateen-agent request`.
+#[derive(Clone, Debug, Args)]
+pub struct RequestArguments {
+    /// The agent's port
+    #[arg(long, value_name = "PORT", default_value_t = from_environment().status_port.unwrap_or(STATUS_PORT))]
+    pub debug_port: u16,
+    /// GET or POST
+    pub method: http::Method,
+    /// The path, such as drain or quitquitquit
+    pub path: String,
+}
+
+/// The agent's port, unless told otherwise.
+const STATUS_PORT: u16 = 15020;
+
+/// What Envoy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// It stands beside an app.
+    Sidecar,
+}
+
 /// `lateen-agent proxy`.
 #[derive(Clone, Debug, Args)]
 #[command(rename_all = "camelCase")]
 pub struct ProxyArguments {
+    /// What Envoy is for
+    #[arg(value_enum, default_value = "sidecar")]
+    pub role: Role,
+    /// How the agent logs.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// The proxy's configuration from the environment, whose fields stand for arguments that are not given.
+    #[arg(long, value_name = "JSON", env = "PROXY_CONFIG", hide = true)]
+    pub proxy_config: Option<MeshProxyConfig>,
     /// Who the workload is.
     #[command(flatten)]
     pub node: NodeArguments,
@@ -77,11 +138,30 @@ pub struct ProxyArguments {
     )]
     pub envoy: PathBuf,
     /// Envoy's worker threads; 0: one for each processor
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = from_environment().concurrency.unwrap_or(2))]
     pub concurrency: u32,
     /// Envoy's log level
     #[arg(long, value_name = "LEVEL", default_value = "warning")]
     pub proxy_log_level: String,
+    /// Log levels of Envoy's components: `http:debug,misc:error`
+    #[arg(
+        long,
+        value_name = "COMPONENT:LEVEL,...",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub proxy_component_log_level: String,
+    /// A bootstrap that Envoy lays over its own
+    #[arg(long, value_name = "FILE", env = "ISTIO_BOOTSTRAP_OVERRIDE")]
+    pub bootstrap_override: Option<PathBuf>,
+    /// Where the app's probes lead that the kubelet sends to the agent, by path
+    #[arg(
+        long,
+        value_name = "JSON",
+        env = "ISTIO_KUBE_APP_PROBERS",
+        hide_env_values = true
+    )]
+    pub app_probers: Option<Probers>,
     /// Where certificate, bootstrap and sockets are kept; made with mode 0700
     #[arg(long, value_name = "DIR", default_value = "./etc/istio/proxy")]
     pub work_dir: PathBuf,
@@ -100,6 +180,28 @@ pub struct ProxyArguments {
     /// Run as this group (needs root); the number of --uid by default
     #[arg(long, value_name = "GID")]
     pub gid: Option<u32>,
+}
+
+impl ProxyArguments {
+    /// How long Envoy lets connections of changed listeners finish.
+    #[must_use]
+    pub fn drain_duration(&self) -> Duration {
+        let of_config = self
+            .proxy_config
+            .as_ref()
+            .and_then(|config| config.drain_duration);
+        let given = self.lifecycle.drain_duration.or(of_config);
+        given.unwrap_or(Duration::from_secs(45))
+    }
+
+    /// How long connections may finish after SIGTERM.
+    #[must_use]
+    pub fn termination_drain_duration(&self) -> Duration {
+        let config = self.proxy_config.as_ref();
+        let of_config = config.and_then(|config| config.termination_drain_duration);
+        let given = self.lifecycle.termination_drain_duration.or(of_config);
+        given.unwrap_or(Duration::from_secs(5))
+    }
 }
 
 /// Who the workload is.
@@ -131,7 +233,7 @@ pub struct NodeArguments {
         hide_default_value = true
     )]
     pub labels: Labels,
-    /// A file with its labels, one `key="value"` a line, as Kubernetes writes it
+    /// A file with its labels, one `key="value"` a line, as Kubernetes writes it; ./etc/istio/pod/labels where that is
     #[arg(long, value_name = "FILE")]
     pub labels_file: Option<PathBuf>,
     /// Its addresses, the main one first; by default those of the machine's interfaces
@@ -217,10 +319,10 @@ pub struct ControlPlaneArguments {
 #[command(rename_all = "camelCase")]
 pub struct PortArguments {
     /// Envoy's admin interface, on loopback
-    #[arg(long, value_name = "PORT", default_value_t = 15000)]
+    #[arg(long, value_name = "PORT", default_value_t = from_environment().admin_port.unwrap_or(15000))]
     pub admin_port: u16,
     /// The agent's own: readiness, merged metrics, draining
-    #[arg(long, value_name = "PORT", default_value_t = 15020)]
+    #[arg(long, value_name = "PORT", default_value_t = from_environment().status_port.unwrap_or(STATUS_PORT))]
     pub status_port: u16,
     /// Readiness, by Envoy
     #[arg(
@@ -244,18 +346,17 @@ pub struct PortArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(rename_all = "camelCase")]
 pub struct LifecycleArguments {
-    /// How long Envoy lets connections of changed listeners finish
-    #[arg(long, value_name = "DURATION", default_value = "45s", value_parser = duration)]
-    pub drain_duration: Duration,
-    /// How long connections may finish after SIGTERM, in seconds or with a unit
+    /// How long Envoy lets connections of changed listeners finish [default: 45s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub drain_duration: Option<Duration>,
+    /// How long connections may finish after SIGTERM, in seconds or with a unit [default: 5s]
     #[arg(
         long,
         value_name = "DURATION",
         env = "TERMINATION_DRAIN_DURATION_SECONDS",
-        default_value = "5s",
         value_parser = seconds
     )]
-    pub termination_drain_duration: Duration,
+    pub termination_drain_duration: Option<Duration>,
     /// After SIGTERM, wait for the end of all connections instead
     #[arg(
         long,

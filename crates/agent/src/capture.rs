@@ -15,6 +15,7 @@ use std::str::FromStr;
 use clap::Args;
 use ipnet::IpNet;
 
+use crate::args::LogArguments;
 use crate::dns::pod_nameservers;
 use crate::node::interface_addresses;
 pub use rules::Family;
@@ -107,8 +108,14 @@ pub struct CaptureArguments {
     /// Interfaces whose traffic is not captured
     #[arg(short = 'c', long, value_name = "NAME,...", value_delimiter = ',')]
     pub istio_exclude_interfaces: Vec<Interface>,
+    /// Interfaces of virtual machines in the pod, whose connections are outbound ones
+    #[arg(short = 'k', long, value_name = "NAME,...", value_delimiter = ',')]
+    pub reroute_virtual_interfaces: Vec<Interface>,
+    /// Taken as injection gives it; setting rules says nothing that has a level.
+    #[command(flatten)]
+    pub log: LogArguments,
     /// Whether names are looked up through the agent
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = true,
+    #[arg(long, value_name = "BOOL", env = "ISTIO_META_DNS_CAPTURE", action = clap::ArgAction::Set, num_args = 0..=1, default_value_t = true,
         default_missing_value = "true")]
     pub redirect_dns: bool,
     /// Capture lookups at all servers, not only at those of /etc/resolv.conf

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use model::{Namespace, ServiceAccount, TrustDomain};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,17 @@ const ISTIO_VERSION: &str = "1.32.0";
 
 /// The label by which a pod overrides its locality, with dots for slashes.
 const LOCALITY_LABEL: &str = "istio-locality";
+
+/// Where injection mounts the pod's labels.
+const LABELS_FILE: &str = "./etc/istio/pod/labels";
+
+/// What is said of the node only where the environment does not say it.
+const DEFAULTS: [&str; 4] = [
+    "OWNER",
+    "INTERCEPTION_MODE",
+    "DNS_CAPTURE",
+    "DNS_AUTO_ALLOCATE",
+];
 
 /// Why a node cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +75,12 @@ impl Node {
     /// # Errors
     /// [`InvalidNode`] names the argument.
     pub fn new(arguments: &NodeArguments) -> Result<Self, InvalidNode> {
-        let mut labels = match &arguments.labels_file {
+        let mounted = Some(Path::new(LABELS_FILE)).filter(|path| path.exists());
+        let mut labels = match arguments.labels_file.as_deref().or(mounted) {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|error| error.to_string())
                 .and_then(|text| Labels::from_file(&text))
-                .map_err(|error| InvalidNode::Labels(path.clone(), error))?,
+                .map_err(|error| InvalidNode::Labels(path.to_owned(), error))?,
             None => Labels::default(),
         };
         labels.0.extend(arguments.labels.0.clone());
@@ -202,7 +215,12 @@ impl Node {
             Value::Object(fields) => fields,
             _ => Map::new(),
         };
-        self.metadata.clone().into_iter().chain(own).collect()
+        // What injection knows better is not made up.
+        let known = self.metadata.iter();
+        let known = known.filter(|(name, _)| DEFAULTS.contains(&name.as_str()));
+        let known = known.map(|(name, value)| (name.clone(), value.clone()));
+        let all = self.metadata.clone().into_iter().chain(own);
+        all.chain(known.collect::<Vec<_>>()).collect()
     }
 
     /// What Envoy can state about itself by `%ENVIRONMENT(X)%`, so that no configuration names the proxy.

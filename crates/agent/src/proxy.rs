@@ -32,10 +32,11 @@ use crate::file;
 use crate::metrics::Metrics;
 use crate::names::{NameStore, Names};
 use crate::node::{InvalidNode, Node};
+use crate::probes;
 use crate::relay::Relay;
 use crate::rotation::{Current, Identity, Rotation, SystemClock};
 use crate::sds::Secrets;
-use crate::status::{AppMetrics, Status};
+use crate::status::{AppMetrics, Drain, Status};
 
 /// Why the agent did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,7 @@ pub async fn run(arguments: &ProxyArguments) -> Result<(), ProxyError> {
     let started = Instant::now();
     let node = Node::new(&arguments.node)?;
     let app = app_metrics(arguments)?;
-    let work_dir = &arguments.work_dir;
+    let work_dir = &file::own_folder(&arguments.work_dir);
     step(
         format!("make {}", work_dir.display()),
         file::private_folder(work_dir),
@@ -100,7 +101,7 @@ pub async fn run(arguments: &ProxyArguments) -> Result<(), ProxyError> {
         port: arguments.ports.admin_port,
     };
     let (status, mut asked) = Status::new(admin, current, metrics, app, started);
-    serve_status(&node, arguments.ports.status_port, &status).await?;
+    serve_status(&node, arguments, &status).await?;
 
     let envoy = envoy(
         &node,
@@ -241,7 +242,12 @@ async fn serve_dns(
     step(format!("answer DNS on {address}"), served.map(drop))
 }
 
-async fn serve_status(node: &Node, port: u16, status: &Arc<Status>) -> Result<(), ProxyError> {
+async fn serve_status(
+    node: &Node,
+    arguments: &ProxyArguments,
+    status: &Arc<Status>,
+) -> Result<(), ProxyError> {
+    let port = arguments.ports.status_port;
     // Prometheus and the kubelet call from outside the pod; what ends the proxy answers loopback only.
     let any = match node.addresses.first() {
         Some(IpAddr::V6(_)) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -251,9 +257,11 @@ async fn serve_status(node: &Node, port: u16, status: &Arc<Status>) -> Result<()
         format!("listen on port {port}"),
         TcpListener::bind((any, port)).await,
     )?;
-    let service = Arc::clone(status)
-        .router()
-        .into_make_service_with_connect_info::<SocketAddr>();
+    let mut router = Arc::clone(status).router();
+    if let (Some(probers), Some(app)) = (&arguments.app_probers, node.addresses.first()) {
+        router = router.merge(probes::router(probers.clone(), *app));
+    }
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
     Ok(())
 }
@@ -264,8 +272,16 @@ fn app_metrics(arguments: &ProxyArguments) -> Result<Option<AppMetrics>, ProxyEr
         .as_ref()
         .map(AppMetrics::new)
         .transpose();
-    app.map(Option::flatten)
-        .map_err(|error| ProxyError::Argument(format!("--prometheusAnnotations: {error}")))
+    let app = app
+        .map(Option::flatten)
+        .map_err(|error| ProxyError::Argument(format!("--prometheusAnnotations: {error}")))?;
+    let own = arguments.ports.status_port;
+    if app.as_ref().is_some_and(|app| app.port() == own) {
+        let text =
+            format!("--prometheusAnnotations: port {own} is the agent's, which would ask itself");
+        return Err(ProxyError::Argument(text));
+    }
+    Ok(app)
 }
 
 /// Writes the bootstrap.
@@ -282,7 +298,7 @@ fn envoy(
         format!("write {}", path.display()),
         file::replace(&path, text.as_bytes()),
     )?;
-    let drain = arguments.lifecycle.drain_duration.as_secs().to_string();
+    let drain = arguments.drain_duration().as_secs().to_string();
     let concurrency = arguments.concurrency.to_string();
     let mut words: Vec<OsString> = vec!["-c".into(), path.into()];
     words.extend(
@@ -296,6 +312,15 @@ fn envoy(
         .iter()
         .flat_map(|(flag, value)| [OsString::from(flag), OsString::from(value)]),
     );
+    if !arguments.proxy_component_log_level.is_empty() {
+        let levels = arguments.proxy_component_log_level.as_str();
+        words.extend(["--component-log-level".into(), levels.into()]);
+    }
+    if let Some(path) = &arguments.bootstrap_override {
+        let what = format!("read --bootstrapOverride {}", path.display());
+        let more = step(what, std::fs::read_to_string(path))?;
+        words.extend(["--config-yaml".into(), more.into()]);
+    }
     if arguments.concurrency > 0 {
         words.extend(["--concurrency".into(), concurrency.into()]);
     }
@@ -312,9 +337,12 @@ fn envoy(
 async fn drain(status: &Status, arguments: &ProxyArguments) {
     let lifecycle = &arguments.lifecycle;
     tracing::info!("draining");
-    status.drain().await;
+    if status.drain().await == Drain::AlreadyBegun {
+        // A native sidecar drained before the app ended; by now nobody is left to wait for.
+        return;
+    }
     if !lifecycle.exit_on_zero_active_connections {
-        tokio::time::sleep(lifecycle.termination_drain_duration).await;
+        tokio::time::sleep(arguments.termination_drain_duration()).await;
         return;
     }
     tokio::time::sleep(lifecycle.minimum_drain_duration).await;

@@ -32,6 +32,15 @@ pub struct Status {
     quit: watch::Sender<bool>,
 }
 
+/// Whether somebody asked to drain before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Nobody did.
+    Begins,
+    /// A hook did, such as a native sidecar's.
+    AlreadyBegun,
+}
+
 /// Where the app has metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppMetrics {
@@ -40,13 +49,20 @@ pub struct AppMetrics {
 }
 
 impl AppMetrics {
+    /// The app's port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What Istio's injector took from the pod's annotations.
     ///
     /// # Errors
     /// The port is none.
     pub fn new(scrape: &PrometheusScrape) -> Result<Option<Self>, String> {
         let PrometheusScrape { scrape, path, port } = scrape;
-        if scrape != "true" {
+        // As Istio: only an app that says no is not asked.
+        if scrape == "false" {
             return Ok(None);
         }
         let or = |text: &str, default: &str| {
@@ -172,12 +188,14 @@ impl Status {
     }
 
     /// Stops new work: not ready any more, and inbound connections are asked to end.
-    pub async fn drain(&self) {
-        if !self.is_draining.swap(true, Ordering::Relaxed)
-            && let Err(error) = self.admin.drain().await
-        {
+    pub async fn drain(&self) -> Drain {
+        if self.is_draining.swap(true, Ordering::Relaxed) {
+            return Drain::AlreadyBegun;
+        }
+        if let Err(error) = self.admin.drain().await {
             tracing::warn!(%error, "Envoy does not drain");
         }
+        Drain::Begins
     }
 
     async fn page(&self) -> String {

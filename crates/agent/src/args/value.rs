@@ -123,7 +123,7 @@ impl FromStr for Locality {
 /// Where the app serves metrics of its own: what Istio's injector makes of the annotations `prometheus.io/*`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PrometheusScrape {
-    /// `true`, or nothing is fetched.
+    /// Unless it is `false`, metrics are fetched.
     #[serde(default)]
     pub scrape: String,
     /// The path; `/metrics` when empty.

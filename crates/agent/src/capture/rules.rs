@@ -114,6 +114,10 @@ fn redirects(nat: &mut Table, arguments: &CaptureArguments) {
 
 fn inbound(nat: &mut Table, arguments: &CaptureArguments) {
     const CHAIN: &str = "ISTIO_INBOUND";
+    for interface in &arguments.reroute_virtual_interfaces {
+        // What a guest sends enters here, and is on its way out.
+        nat.add(CHAIN, &format!("-i {interface} -p tcp -j ISTIO_REDIRECT"));
+    }
     for interface in &arguments.istio_exclude_interfaces {
         nat.add(CHAIN, &format!("-i {interface} -j RETURN"));
     }
