@@ -14,6 +14,7 @@ mod dev;
 mod envoy_accepts;
 mod flips;
 mod inside;
+mod kube;
 mod lateend;
 mod mesh;
 mod mutants;

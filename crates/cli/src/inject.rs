@@ -133,24 +133,12 @@ fn settings_file(path: Option<&Path>) -> Result<Value, InjectError> {
         file: path.display().to_string(),
         fault,
     };
-    only_value(&read(path)?).map_err(not_yaml)
-}
-
-fn only_value(text: &str) -> Result<Value, Fault> {
-    let Some(found) = yaml::only_document(text, None) else {
-        return Ok(Value::Null);
-    };
-    let found = found?;
-    found
-        .faults
-        .into_iter()
-        .next()
-        .map_or(Ok(found.document.value), Err)
+    yaml::only_value(&read(path)?).map_err(not_yaml)
 }
 
 /// As injection reads the YAML that stands in an annotation.
 fn read_yaml(text: &str) -> Result<Value, String> {
-    only_value(text).map_err(|fault| fault.message)
+    yaml::only_value(text).map_err(|fault| fault.message)
 }
 
 /// Writes documents, and reads them again: a text that Kubernetes would take for something else is not written.
@@ -162,7 +150,7 @@ fn to_yaml(objects: &[Value]) -> Result<String, InjectError> {
             InjectError::Unwritable(format!("{} as YAML ({error})", name.unwrap_or("an object")))
         };
         let document = serde_saphyr::to_string(object).map_err(|error| unwritable(&error))?;
-        match only_value(&document) {
+        match yaml::only_value(&document) {
             Ok(read) if read == *object => {}
             Ok(_) => return Err(unwritable(&"it would be read as something else")),
             Err(fault) => return Err(unwritable(&fault.message)),

@@ -52,6 +52,8 @@ enum Command {
     /// Be the app of one workload.
     #[command(hide = true)]
     LabApp(hidden::Spec),
+    #[command(hide = true)]
+    LabTell(hidden::Tell),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::LabRun(arguments) => hidden::program(&arguments, in_lab),
         Command::LabKeeper(spec) => hidden::keeper(&spec),
         Command::LabApp(spec) => hidden::app(&spec),
+        Command::LabTell(arguments) => hidden::tell(&arguments),
     }
 }
 

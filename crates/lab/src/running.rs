@@ -98,6 +98,7 @@ impl Start<'_> {
             version: workload.version().map(str::to_owned),
             ports: workload.ports.iter().map(|(_, number)| *number).collect(),
             socket: home.join("app").join("socket"),
+            lingers: 0,
         };
         let rules = if proxy.is_none() { self.rules } else { "" };
         Ok(keeper::Workload {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use webhook::inject::Settings;
 
-use super::{InjectError, inject_text, only_value, read_yaml, to_json, to_yaml};
+use sources::yaml::only_value;
+
+use super::{InjectError, inject_text, read_yaml, to_json, to_yaml};
 
 fn inject(text: &str) -> Result<(Vec<Value>, Vec<String>), InjectError> {
     let (settings, problems) = Settings::parse(&Value::Null, &Value::Null, read_yaml);

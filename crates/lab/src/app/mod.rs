@@ -9,13 +9,15 @@ pub mod echo;
 mod serve;
 mod tls;
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use call::{Call, Failure, Outcome, Protocol};
 pub use echo::Answer;
@@ -33,6 +35,9 @@ pub struct App {
     pub ports: Vec<u16>,
     /// Where it listens for commands.
     pub socket: PathBuf,
+    /// For how many seconds it goes on serving once it is told to end (SIGTERM); none: it ends at once.
+    #[serde(default)]
+    pub lingers: u64,
 }
 
 /// What an app is told to do.
@@ -75,13 +80,32 @@ async fn serve_all(app: App) -> io::Result<()> {
     for port in &app.ports {
         serve::listen(*port, echo.clone()).await?;
     }
+    let mut end = signal(SignalKind::terminate())?;
+    let ended = async {
+        end.recv().await;
+        tokio::time::sleep(Duration::from_secs(app.lingers)).await;
+    };
+    tokio::pin!(ended);
     loop {
-        let (stream, _) = commands.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = commands.accept() => accepted?,
+            () = &mut ended => return Ok(()),
+        };
         tokio::spawn(async move {
             // The mesh hangs up when it has heard enough.
             let _ = obey(stream).await;
         });
     }
+}
+
+/// Tells the app at `socket` a [`Command`] (JSON) and prints its outcomes as they come.
+///
+/// # Errors
+/// Nothing listens there, or nobody reads what is printed.
+pub fn tell(socket: &Path, command: &str) -> io::Result<()> {
+    let mut app = std::os::unix::net::UnixStream::connect(socket)?;
+    app.write_all(format!("{}\n", command.replace('\n', " ")).as_bytes())?;
+    io::copy(&mut app, &mut io::stdout().lock()).map(drop)
 }
 
 async fn obey(stream: UnixStream) -> io::Result<()> {

@@ -1,0 +1,6 @@
+//! Lateen in a real Kubernetes, installed by its chart: pods injected by the webhook, certificates from service-account
+//! tokens, the YAML that people have.
+
+mod apps;
+mod installed;
+mod shop;
