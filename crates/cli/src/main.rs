@@ -1,7 +1,9 @@
-//! `lateen`, the command line: looks at a folder of Istio's YAML, runs it on this machine, lets workloads in.
+//! `lateen`, the command line: looks at a folder of Istio's YAML, runs it on this machine, lets workloads in; and
+//! installs into a cluster and checks it.
 //!
 //! Exit codes of all commands: 0 as it should be, 1 not, 2 wrong usage or something is missing.
 
+mod cluster;
 mod crds;
 mod dev;
 mod hidden;
@@ -37,6 +39,14 @@ enum Command {
     Inject(inject::Arguments),
     /// Make what lets workloads into the mesh without Kubernetes.
     Token(token::Arguments),
+    /// Install Lateen into a Kubernetes cluster, without helm.
+    Install(cluster::install::Arguments),
+    /// Remove from a cluster what `lateen install` brought; CRDs, your objects and the root of trust stay.
+    Uninstall(cluster::uninstall::Arguments),
+    /// Compare what is in a cluster with what `lateen install` brings.
+    VerifyInstall(cluster::verify::Arguments),
+    /// Say what is wrong with Lateen in a cluster, and what to do.
+    Check(cluster::check::Arguments),
     /// Write the CustomResourceDefinitions of Istio's kinds into a folder.
     #[command(hide = true)]
     Crds(crds::Arguments),
@@ -64,6 +74,10 @@ fn main() -> ExitCode {
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Inject(arguments) => inject::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Install(arguments) => cluster::install::run(&arguments),
+        Command::Uninstall(arguments) => cluster::uninstall::run(&arguments),
+        Command::VerifyInstall(arguments) => cluster::verify::run(&arguments),
+        Command::Check(arguments) => cluster::check::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Cases(arguments) => hidden::cases(&arguments, in_lab),
         Command::LabRun(arguments) => hidden::program(&arguments, in_lab),

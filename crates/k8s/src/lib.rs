@@ -3,6 +3,7 @@
 
 mod client;
 mod endpoints;
+pub mod install;
 mod lease;
 mod lives;
 mod raw;
