@@ -101,6 +101,14 @@ pub(crate) fn mesh_server(domain: &TrustDomain) -> core::TransportSocket {
             ..mesh_context(vec![callers])
         }),
         require_client_certificate: Some(true),
+        // On a resumed session Envoy does not verify the client again and says so: a principal of RBAC would match
+        // nobody, so that an ALLOW refuses and a DENY lets in.
+        disable_stateful_session_resumption: true,
+        session_ticket_keys_type: Some(
+            tls::downstream_tls_context::SessionTicketKeysType::DisableStatelessSessionResumption(
+                true,
+            ),
+        ),
         ..Default::default()
     };
     socket("envoy.transport_sockets.tls", pack(&context))
