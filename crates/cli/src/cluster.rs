@@ -3,6 +3,7 @@
 pub mod check;
 pub mod install;
 mod manifest;
+mod pods;
 pub mod uninstall;
 pub mod verify;
 

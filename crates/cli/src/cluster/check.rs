@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::manifest::{self, Images, Item};
-use super::{Cluster, EVERY, Failure, Plane, control_planes, text};
+use super::{Cluster, EVERY, Failure, Plane, control_planes, pods, text};
 use crate::print;
 
 /// The oldest minor version of Kubernetes 1 that is supported, as the chart says.
@@ -123,39 +123,10 @@ async fn before(target: &Target, images: &Images, lines: &mut Lines) -> Result<(
             "uninstall it first, upgrade it by what installed it, or install beside it with helm and --set revision=NAME",
         );
     }
-    images_on_nodes(target, images, lines).await
-}
-
-/// `localhost` is no registry: such images must be on the nodes.
-async fn images_on_nodes(
-    target: &Target,
-    images: &Images,
-    lines: &mut Lines,
-) -> Result<(), Failure> {
     let image = images.control_plane();
-    if !image.starts_with("localhost/") {
-        return Ok(());
-    }
-    let nodes = target.list("Node", None, "").await?;
-    let lacks = |node: &&Value| {
-        let images = node.pointer("/status/images").and_then(Value::as_array);
-        let mut names = images
-            .into_iter()
-            .flatten()
-            .filter_map(|image| image.get("names")?.as_array());
-        !names.any(|names| names.iter().any(|name| *name == *image))
-    };
-    let names: Vec<&str> = nodes
-        .iter()
-        .filter(lacks)
-        .map(|node| text(node, "/metadata/name"))
-        .collect();
-    match names.is_empty() && !nodes.is_empty() {
-        true => lines.good(format_args!("image {image} is on every node")),
-        false => lines.bad(
-            format_args!("image {image} is not on node {}", names.join(", ")),
-            "`make images REGISTRY=...` builds and pushes images; install with --hub (helm: --set global.hub)",
-        ),
+    match pods::try_image(target, &image).await? {
+        Ok(()) => lines.good(format_args!("a node gets the image {image}")),
+        Err((what, hint)) => lines.bad(what, hint),
     }
     Ok(())
 }
@@ -259,7 +230,7 @@ async fn deployment(target: &Target, plane: &Plane, lines: &mut Lines) -> Result
         lines.good(format_args!("{named} is available"));
         return Ok(());
     }
-    let reasons = pod_problems(target, plane).await?;
+    let reasons = pods::problems(target, plane).await?;
     match reasons.is_empty() {
         true => lines.bad(
             format_args!("{named} is not available"),
@@ -272,62 +243,6 @@ async fn deployment(target: &Target, plane: &Plane, lines: &mut Lines) -> Result
         }
     }
     Ok(())
-}
-
-/// Why Pods of the control plane do not run, and what to do.
-async fn pod_problems(
-    target: &Target,
-    plane: &Plane,
-) -> Result<Vec<(String, &'static str)>, Failure> {
-    let pods = target
-        .list("Pod", Some(&plane.namespace), &plane.labels())
-        .await?;
-    Ok(pods.iter().filter_map(pod_problem).collect())
-}
-
-fn pod_problem(pod: &Value) -> Option<(String, &'static str)> {
-    let name = format!(
-        "Pod {}/{}",
-        text(pod, "/metadata/namespace"),
-        text(pod, "/metadata/name")
-    );
-    let containers = pod
-        .pointer("/status/containerStatuses")
-        .and_then(Value::as_array);
-    for container in containers.into_iter().flatten() {
-        let image = text(container, "/image");
-        match text(container, "/state/waiting/reason") {
-            reason @ ("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName"
-            | "ErrImageNeverPull") => {
-                let what = format!(
-                    "{name} cannot pull {image} ({reason}): {}",
-                    text(container, "/state/waiting/message")
-                );
-                let hint = "`make images REGISTRY=...` builds and pushes images; name the registry with --hub (helm: --set global.hub, global.imagePullSecrets)";
-                return Some((what, hint));
-            }
-            "CrashLoopBackOff" => {
-                return Some((
-                    format!("{name} ends again and again"),
-                    "kubectl logs --previous says why",
-                ));
-            }
-            _ => {}
-        }
-    }
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    let scheduled = conditions
-        .into_iter()
-        .flatten()
-        .find(|one| text(one, "/type") == "PodScheduled")?;
-    let unscheduled = text(scheduled, "/status") == "False";
-    unscheduled.then(|| {
-        let what = format!("{name} is on no node: {}", text(scheduled, "/message"));
-        (
-            what,
-            "make room, or ask for less: --set pilot.resources.requests.cpu=...",
-        )
-    })
 }
 
 async fn rights_of_the_control_plane(
@@ -395,7 +310,7 @@ pub async fn wait_until_ready(
             let mut lines = Lines::default();
             lines.bad(what, hint);
             // Whoever may not look at Pods has heard the rest.
-            for (what, hint) in pod_problems(target, plane).await.unwrap_or_default() {
+            for (what, hint) in pods::problems(target, plane).await.unwrap_or_default() {
                 lines.bad(what, hint);
             }
             return Ok(false);

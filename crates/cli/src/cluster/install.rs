@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::manifest::{self, Images, Item, MANAGED_BY};
-use super::{Cluster, EVERY, Failure, Plane, check, control_planes, named, release, text};
+use super::{Cluster, EVERY, Failure, Plane, check, control_planes, named, pods, release, text};
 use crate::print;
 
 const NAMESPACE: &str = "istio-system";
@@ -64,8 +64,15 @@ async fn install(arguments: &Arguments) -> Result<bool, Failure> {
         let object = with_live_policy(&target, &named, object).await?;
         put(&target, &named, &object).await?;
     }
+    let plane = Plane::usual();
+    if let Err(problems) = pods::rolled_out(&target, &plane, until).await? {
+        for (what, hint) in problems {
+            print(format_args!("FAIL    {what}\n        {hint}"));
+        }
+        return Ok(false);
+    }
     let left = until.saturating_duration_since(Instant::now());
-    check::wait_until_ready(&target, &Plane::usual(), left).await
+    check::wait_until_ready(&target, &plane, left).await
 }
 
 async fn put(target: &Target, named: &Named, object: &Value) -> Result<(), Failure> {

@@ -52,19 +52,43 @@ async fn uninstall(arguments: &Arguments) -> Result<bool, Failure> {
         true => Vec::new(),
         false => removable(&target).await?,
     };
-    target
-        .set_failure_policy(&plane.webhooks(), FailurePolicy::Ignore)
-        .await?;
+    let free = || async {
+        let webhooks = plane.webhooks();
+        target
+            .set_failure_policy(&webhooks, FailurePolicy::Ignore)
+            .await
+    };
+    free().await?;
     print("  the API server waits for the webhooks no longer");
     if *webhooks {
-        return Ok(true);
+        return not_for_long(&target, plane).await;
     }
     stop(&target, plane).await?;
+    // Until its end the control plane may have written what it thinks right.
+    free().await?;
     remove_traces(&target, plane, *purge).await?;
     for named in items.iter().rev() {
         remove(&target, named).await?;
     }
     Ok(true)
+}
+
+/// A control plane that runs makes the API server wait again.
+async fn not_for_long(target: &Target, plane: &Plane) -> Result<bool, Failure> {
+    let deployment = plane.named("Deployment", "istiod")?;
+    let live = target.get(&deployment).await?.unwrap_or_default();
+    let ready = live
+        .pointer("/status/readyReplicas")
+        .and_then(|ready| ready.as_i64());
+    if ready.unwrap_or(0) == 0 {
+        return Ok(true);
+    }
+    print(format_args!(
+        "FAIL    {deployment} runs, and makes it wait again\n        stop it: kubectl scale --replicas=0 -n {} deployment/{}",
+        plane.namespace,
+        deployment.name(),
+    ));
+    Ok(false)
 }
 
 /// What `lateen install` brought, as far as it is still there. What helm brought, helm removes.
