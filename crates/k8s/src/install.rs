@@ -5,6 +5,7 @@ mod objects;
 mod rights;
 mod target;
 
+pub(crate) use objects::said;
 pub use objects::{CallError, Named};
 pub use rights::{Right, Who};
 pub use target::{Choice, Target, TargetError};

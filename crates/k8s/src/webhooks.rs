@@ -173,7 +173,7 @@ impl Webhooks {
         match api.create(&params, &bad).await {
             Ok(_) => Proof::Accepted,
             Err(kube::Error::Api(status)) if status.message.contains(DENIED) => Proof::Refused,
-            Err(error) => Proof::Unclear(error.to_string()),
+            Err(error) => Proof::Unclear(crate::install::said(&error)),
         }
     }
 

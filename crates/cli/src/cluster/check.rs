@@ -226,6 +226,15 @@ async fn deployment(target: &Target, plane: &Plane, lines: &mut Lines) -> Result
         );
         return Ok(());
     };
+    if live.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) {
+        let hint = format!(
+            "kubectl scale --replicas=1 -n {} deployment/{}",
+            plane.namespace,
+            named.name()
+        );
+        lines.bad(format_args!("{named} is scaled to 0"), hint);
+        return Ok(());
+    }
     if condition(&live, "Available") {
         lines.good(format_args!("{named} is available"));
         return Ok(());

@@ -60,11 +60,19 @@ const KINDS: &[(&str, &str, &str)] = &[
 
 /// The API server refused a call or did not answer it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} {what}: {source}")]
+#[error("cannot {step} {what}: {}", said(source))]
 pub struct CallError {
     step: &'static str,
     what: String,
     source: Box<kube::Error>,
+}
+
+/// What an API server says of a refusal, without the whole status around it.
+pub(crate) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl CallError {
