@@ -1,4 +1,6 @@
 # make dev     a mesh on this machine: control plane, a few workloads, one real Envoy each (ARGS="--for 20s -o json")
+# make cluster a real Kubernetes on this machine, with a shell in which kubectl and helm work; it ends with the shell
+# make images  builds the images for your own cluster and pushes them (REGISTRY=registry.example/team)
 # make test    all tests, with all that they need
 # make check   the whole gate: format, lints, unused dependencies, licences, typos, then make test
 # make bench   figures: connect, endpoint change, route edit and so on, beside their floor (ARGS="--quick -o json")
@@ -6,7 +8,7 @@
 #
 # Each stage prints its seconds. The logic is in hack/, one script for each thing.
 
-.PHONY: help dev test check bench soak
+.PHONY: help dev cluster images test check bench soak
 # Stages share one cargo lock and one terminal.
 .NOTPARALLEL:
 
@@ -22,10 +24,19 @@ help:
 dev:
 	+@exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL hack/dev $(ARGS)
 
+cluster:
+	@hack/prerequisites --install cluster
+	@hack/cluster shell
+
+images:
+	@hack/images/publish $(REGISTRY)
+
 test:
 	@hack/stage prerequisites hack/prerequisites --install test
 	@hack/stage envoy hack/envoy
+	@hack/stage kube hack/kube/build
 	@hack/stage build cargo build --locked --workspace --bins --tests
+	@hack/stage images hack/images/test
 	@hack/stage mutants hack/mutants
 	@hack/stage test hack/test --locked --workspace $(ARGS)
 	@hack/stage test-mutants hack/test --locked -p control --features mutants --test mutants
@@ -48,6 +59,8 @@ bench:
 soak:
 	@hack/stage prerequisites hack/prerequisites --install test
 	@hack/stage envoy hack/envoy
+	@hack/stage kube hack/kube/build
 	@hack/stage build cargo build --locked --workspace --bins --tests
+	@hack/stage images hack/images/test
 	@hack/stage mutants hack/mutants
 	@LATEEN_SOAK=1 PROPTEST_CASES=$${PROPTEST_CASES:-10000} hack/stage soak hack/test --locked --workspace $(ARGS)

@@ -19,14 +19,6 @@ pub struct Spec {
 }
 
 #[derive(Debug, Args)]
-pub struct Tell {
-    /// The socket of the app
-    socket: PathBuf,
-    /// What it is told, as JSON
-    command: String,
-}
-
-#[derive(Debug, Args)]
 pub struct Cases {
     /// The folder of the world in which the cases are played
     #[arg(long, value_name = "DIR")]
@@ -77,16 +69,12 @@ pub fn keeper(spec: &Spec) -> ExitCode {
     with(spec, |spec: keeper::Workload| keeper::keep(&spec))
 }
 
-/// Tells an app something and prints what it answers, line by line.
-pub fn tell(arguments: &Tell) -> ExitCode {
-    match app::tell(&arguments.socket, &arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, format!("{}: {error}", arguments.socket.display())),
-    }
-}
-
 pub fn app(spec: &Spec) -> ExitCode {
     with(spec, app::run)
+}
+
+pub fn call(spec: &Spec) -> ExitCode {
+    with(spec, app::call)
 }
 
 fn with<T: DeserializeOwned>(spec: &Spec, run: impl FnOnce(T) -> std::io::Result<()>) -> ExitCode {

@@ -62,8 +62,9 @@ enum Command {
     /// Be the app of one workload.
     #[command(hide = true)]
     LabApp(hidden::Spec),
+    /// Do what an app of a workload would be told to do, and print what comes of it.
     #[command(hide = true)]
-    LabTell(hidden::Tell),
+    LabCall(hidden::Spec),
 }
 
 fn main() -> ExitCode {
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
         Command::LabRun(arguments) => hidden::program(&arguments, in_lab),
         Command::LabKeeper(spec) => hidden::keeper(&spec),
         Command::LabApp(spec) => hidden::app(&spec),
-        Command::LabTell(arguments) => hidden::tell(&arguments),
+        Command::LabCall(spec) => hidden::call(&spec),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 const POD: &str = r#"
 apiVersion: v1
 kind: Pod
-metadata: {name: whole}
+metadata: {name: whole, labels: {app: whole}}
 spec:
   terminationGracePeriodSeconds: 1
   initContainers:
@@ -38,9 +38,19 @@ spec:
   - {name: token, projected: {sources: [{serviceAccountToken: {audience: istio-ca, path: istio-token}}]}}
 ---
 apiVersion: v1
+kind: Pod
+metadata: {name: caller}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: localhost/lateen/app:0.1.0
+    args: [lab-app, '{"namespace":"x","name":"caller","version":null,"ports":[],"socket":"/tmp/app.sock"}']
+---
+apiVersion: v1
 kind: Service
 metadata: {name: whole}
-spec: {selector: {app: whole}, ports: [{port: 80}]}
+spec: {selector: {app: whole}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
 const READY: [&str; 4] = [
@@ -85,6 +95,12 @@ fn a_whole_pod_becomes_ready_and_is_reached() {
         .cluster()
         .in_network(|| get_owned(format!("{address}:8080")));
     assert!(answer.contains(r#""workload":"whole""#), "{answer}");
+    // kube-proxy takes a moment to hear of the endpoint: calls are made until one arrives.
+    let load = r#"{"load":{"call":{"url":"http://whole/word","fresh":true},"every_ms":50}}"#;
+    let until = format!("timeout 30 lateen lab-call '{load}' | grep -m 1 '\"workload\":\"whole\"'");
+    space.wait("Ready", "pod/caller");
+    let arrived = space.kubectl_ok(&["exec", "caller", "--", "sh", "-c", &until]);
+    assert!(arrived.contains(r#""path":"/word""#), "{arrived}");
     let logs = space.kubectl(&["logs", "whole", "-c", "app"]);
     assert!(logs.status.success(), "{logs:?}");
 }
@@ -129,7 +145,7 @@ fn two_run_at_once_and_one_outlives_the_other() {
         "jsonpath={.items[*].metadata.uid}",
     ];
     let [here, there] = [&one, &other].map(|cluster| cluster.kubectl_ok(pods));
-    assert_eq!(here.split(' ').count(), 1, "{here}");
+    assert_eq!(here.split(' ').count(), 2, "{here}");
     assert_ne!(here, there);
     drop(one);
     assert_eq!(other.kubectl_ok(pods), there);
@@ -185,6 +201,8 @@ impl Traces {
             if String::from_utf8_lossy(&lines).contains(&self.folder)
                 || process_namespace(&pid).as_ref() == Some(&self.namespace)
             {
+                let line = String::from_utf8_lossy(&lines).replace('\0', " ");
+                eprintln!("process {pid} of {name}: {line}");
                 found.insert("process".to_owned());
             }
         }

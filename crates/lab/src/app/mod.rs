@@ -10,7 +10,7 @@ mod serve;
 mod tls;
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 pub use call::{Call, Failure, Outcome, Protocol};
 pub use echo::Answer;
@@ -35,7 +36,7 @@ pub struct App {
     pub ports: Vec<u16>,
     /// Where it listens for commands.
     pub socket: PathBuf,
-    /// For how many seconds it goes on serving once it is told to end (SIGTERM); none: it ends at once.
+    /// For how many seconds it goes on serving once it is told to end (SIGTERM).
     #[serde(default)]
     pub lingers: u64,
 }
@@ -98,14 +99,34 @@ async fn serve_all(app: App) -> io::Result<()> {
     }
 }
 
-/// Tells the app at `socket` a [`Command`] (JSON) and prints its outcomes as they come.
+/// Does what a command says without an echo server, and prints what comes of it, one JSON [`Outcome`] a line.
 ///
 /// # Errors
-/// Nothing listens there, or nobody reads what is printed.
-pub fn tell(socket: &Path, command: &str) -> io::Result<()> {
-    let mut app = std::os::unix::net::UnixStream::connect(socket)?;
-    app.write_all(format!("{}\n", command.replace('\n', " ")).as_bytes())?;
-    io::copy(&mut app, &mut io::stdout().lock()).map(drop)
+/// Nobody reads any more.
+pub fn call(command: Command) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let mut outcomes = begin(command);
+            while let Some(outcome) = outcomes.recv().await {
+                let mut out = io::stdout().lock();
+                serde_json::to_writer(&mut out, &outcome)?;
+                writeln!(out)?;
+            }
+            Ok(())
+        })
+}
+
+fn begin(command: Command) -> Receiver<Outcome> {
+    match command {
+        Command::Calls {
+            call,
+            count,
+            parallel,
+        } => call::times(call, count, parallel),
+        Command::Load { call, every_ms } => call::load(call, every_ms),
+    }
 }
 
 async fn obey(stream: UnixStream) -> io::Result<()> {
@@ -114,14 +135,7 @@ async fn obey(stream: UnixStream) -> io::Result<()> {
     let Some(line) = lines.next_line().await? else {
         return Ok(());
     };
-    let mut outcomes = match serde_json::from_str(&line)? {
-        Command::Calls {
-            call,
-            count,
-            parallel,
-        } => call::times(call, count, parallel),
-        Command::Load { call, every_ms } => call::load(call, every_ms),
-    };
+    let mut outcomes = begin(serde_json::from_str(&line)?);
     while let Some(outcome) = outcomes.recv().await {
         let mut line = serde_json::to_vec(&outcome)?;
         line.push(b'\n');
