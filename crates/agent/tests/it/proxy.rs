@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use wire::NAME_TABLE;
 
 use crate::control_plane::Fake;
-use crate::network::{ADDRESS, enter};
+use crate::network::{ADDRESS, enter, run};
 use crate::sidecar::{Proxy, SOON, call_by_tls, eventually, get, play, ready, upstream};
 
 #[test]
@@ -38,7 +38,8 @@ fn it_runs_an_envoy_with_all_that_it_needs_and_ends_it() {
             "nothing came from the control plane yet: {unready:?}"
         );
         assert_eq!(play(&mut stream).await, [CLUSTER, LISTENER, NAME_TABLE]);
-        eventually("readiness", async || ready(15021).await).await;
+        hook(&["wait"]);
+        assert!(ready(15021).await.is_some());
 
         let answer = call_by_tls(&fake);
         assert!(answer.contains("hello"), "{answer}");
@@ -65,7 +66,7 @@ fn it_runs_an_envoy_with_all_that_it_needs_and_ends_it() {
                 .status,
             405
         );
-        assert_eq!(post(([127, 0, 0, 1], 15020).into(), "/drain").await, 200);
+        hook(&["request", "--debug-port=15020", "POST", "drain"]);
         let drains = get(15020, "/healthz/ready").await.unwrap();
         assert_eq!(
             (drains.status.as_u16(), &drains.body[..]),
@@ -81,6 +82,11 @@ fn it_runs_an_envoy_with_all_that_it_needs_and_ends_it() {
             "Envoy has ended, too"
         );
     });
+}
+
+/// Runs the agent's program as a hook of a container does.
+fn hook(words: &[&str]) {
+    run(env!("CARGO_BIN_EXE_lateen-agent"), words);
 }
 
 /// An app with one metric; where it is, as the injector says it.
@@ -220,6 +226,53 @@ fn envoy_comes_back_from_a_crash_and_from_an_outage_and_dies_with_its_agent() {
 }
 
 #[test]
+fn a_native_sidecar_that_drained_before_the_app_ended_ends_at_once() {
+    enter();
+    block_on(async {
+        let mut fake = Fake::start("istiod.istio-system.svc").await;
+        let mut proxy = Proxy::start(&fake, &["--terminationDrainDuration", "10m"]);
+        play(&mut upstream(&mut fake).await).await;
+        eventually("readiness", async || ready(15021).await).await;
+        hook(&["request", "POST", "/drain"]);
+        assert!(
+            call_by_tls(&fake).contains("hello"),
+            "and serves until it ends"
+        );
+        kill(
+            Pid::from_raw(proxy.agent.id().try_into().unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        assert!(proxy.ended().await.success());
+    });
+}
+
+#[test]
+fn hooks_tell_why_they_fail() {
+    enter();
+    let hook = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen-agent"));
+        let done = command.args(words).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (code, error) = hook(&["wait", "--timeoutSeconds", "0"]);
+    assert!(
+        code == Some(1) && error.contains("the proxy is not ready after 0ns"),
+        "{error}"
+    );
+    let (code, error) = hook(&["wait", "--url", "http://example.com/"]);
+    assert!(
+        code == Some(1) && error.contains("write http://localhost:PORT/PATH"),
+        "{error}"
+    );
+    let (code, error) = hook(&["request", "POST", "drain"]);
+    assert!(
+        code == Some(1) && error.contains("no answer from the agent on port 15020"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_new_certificate_reaches_envoy_and_cuts_no_stream() {
     enter();
     block_on(async {
@@ -332,6 +385,17 @@ fn wrong_arguments_are_named() {
             "--terminationDrainDuration",
         ),
         (&["--ip", "localhost"], "--ip"),
+        (&["router"], "sidecar"),
+        (&["--appProbers", "{\"/x\": {}}"], "/app-health/"),
+        (
+            &[
+                "--prometheusAnnotations",
+                "{\"port\":\"15020\"}",
+                "--ip",
+                "127.0.0.1",
+            ],
+            "would ask itself",
+        ),
     ] {
         let (code, error) = agent(&[&base[..], more].concat());
         assert_eq!(code, Some(2), "{error}");

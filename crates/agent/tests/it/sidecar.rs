@@ -60,7 +60,7 @@ impl Proxy {
                 &path("root.pem"),
             ])
             .args(["--tokenFile", &path("token"), "--workDir", &path("agent")])
-            .args(["--terminationDrainDuration", "0s"])
+            .env("TERMINATION_DRAIN_DURATION_SECONDS", "0")
             .arg("--envoy")
             .arg(envoy)
             .args(flags)
