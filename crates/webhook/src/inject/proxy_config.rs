@@ -162,6 +162,12 @@ impl ProxyConfig {
             .and_then(|port| u16::try_from(port).ok())
     }
 
+    /// Where the control plane is.
+    pub(super) fn discovery_address(&self) -> Option<&str> {
+        self.text("discoveryAddress")
+            .filter(|address| !address.is_empty())
+    }
+
     /// The kind of image.
     pub(super) fn image_type(&self) -> Option<&str> {
         self.fields.get("image")?.get("imageType")?.as_str()

@@ -262,7 +262,7 @@ fn what_settings_say_wrong_is_told() {
         "pilot": { "cni": { "enabled": true } },
         "somethingElse": { "is": "harmless" },
     });
-    let mesh = serde_json::json!({ "enablePrometheusMerge": 3, "defaultConfig": { "concurrency": "x", "concurency": 1 } });
+    let mesh = serde_json::json!({ "enablePrometheusMerge": 3, "defaultConfig": { "concurrency": "x", "workerThreads": 1 } });
     let (_, problems) = Settings::parse(&values, &mesh, yaml);
     let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
     let wanted = [
@@ -274,7 +274,7 @@ fn what_settings_say_wrong_is_told() {
         "pilot.cni.enabled: a CNI plugin is not supported",
         "meshConfig.enablePrometheusMerge: 3 is neither",
         "meshConfig.defaultConfig: concurrency: \"x\" is wrong: write a whole number",
-        "meshConfig.defaultConfig: ProxyConfig has no field \"concurency\"",
+        "meshConfig.defaultConfig: ProxyConfig has no field \"workerThreads\"",
     ];
     for wanted in wanted {
         assert!(

@@ -73,6 +73,9 @@ fn ca_address(context: &Context<'_>) -> String {
     if !mesh.ca_address.is_empty() {
         return mesh.ca_address.clone();
     }
+    if let Some(address) = context.config.discovery_address() {
+        return address.to_owned();
+    }
     let dash = if mesh.revision.is_empty() { "" } else { "-" };
     format!(
         "istiod{dash}{}.{}.svc:15012",
