@@ -286,14 +286,10 @@ pub struct ControlPlaneArguments {
         default_value = "istiod.istio-system.svc:15012"
     )]
     pub discovery_address: Authority,
-    /// The name that its certificate must have
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "PILOT_SAN",
-        default_value = "istiod.istio-system.svc"
-    )]
-    pub server_name: String,
+    /// The name that its certificate must have; that of its Service in the cluster by default, or else
+    /// istiod.istio-system.svc
+    #[arg(long, value_name = "NAME", env = "PILOT_SAN")]
+    pub server_name: Option<String>,
     /// The roots that its certificate must chain to, in PEM
     #[arg(
         long,

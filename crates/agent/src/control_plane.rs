@@ -74,14 +74,25 @@ impl Connection {
     }
 }
 
+/// Who the control plane must be: what was said, or the Service that is called. Any other address (a loopback, a load
+/// balancer) is a way to the usual one.
+fn server_name(arguments: &ControlPlaneArguments) -> &str {
+    const USUAL: &str = "istiod.istio-system.svc";
+    let host = arguments.discovery_address.host.as_str();
+    let is_service = host.ends_with(".svc") || host.contains(".svc.");
+    let called = is_service.then_some(host);
+    arguments.server_name.as_deref().or(called).unwrap_or(USUAL)
+}
+
 impl ControlPlane {
     /// Checks the arguments.
     ///
     /// # Errors
     /// The argument that cannot be used.
     pub fn new(arguments: ControlPlaneArguments, cluster_id: &str) -> Result<Self, String> {
-        let server_name = ServerName::try_from(arguments.server_name.clone())
-            .map_err(|_| format!("--serverName {:?} is not a name", arguments.server_name))?;
+        let server_name = server_name(&arguments);
+        let server_name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| format!("--serverName {server_name:?} is not a name"))?;
         let cluster_id = cluster_id
             .parse()
             .map_err(|_| format!("--clusterId {cluster_id:?} is not plain text"))?;
@@ -257,4 +268,31 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         }
     }
     texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::{Arguments, Command};
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn the_control_plane_must_be_the_service_that_is_called() {
+        let name = |words: &[&str]| {
+            let base = ["lateen-agent", "proxy", "--namespace", "a", "--pod", "b"];
+            let arguments = Arguments::try_parse_from(base.iter().chain(words)).unwrap();
+            let Command::Proxy(proxy) = arguments.command else {
+                panic!("not proxy");
+            };
+            server_name(&proxy.control_plane).to_owned()
+        };
+        assert_eq!(name(&[]), "istiod.istio-system.svc");
+        let canary = ["--discoveryAddress", "istiod-canary.mesh.svc:15012"];
+        assert_eq!(name(&canary), "istiod-canary.mesh.svc");
+        let loopback = ["--discoveryAddress", "127.0.0.1:15012"];
+        assert_eq!(name(&loopback), "istiod.istio-system.svc");
+        let said = [&canary[..], &["--serverName", "other"]].concat();
+        assert_eq!(name(&said), "other");
+    }
 }

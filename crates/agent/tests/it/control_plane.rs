@@ -194,7 +194,7 @@ impl Fake {
     pub fn arguments(&self) -> ControlPlaneArguments {
         ControlPlaneArguments {
             discovery_address: self.address.to_string().parse().unwrap(),
-            server_name: "istiod.istio-system.svc".to_owned(),
+            server_name: Some("istiod.istio-system.svc".to_owned()),
             root_cert: self.path("root.pem"),
             token_file: self.path("token"),
             secret_ttl: Duration::from_secs(86_400),

@@ -58,7 +58,7 @@ fn words(container: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_agent_takes_the_proxys_flags_and_environment() {
+fn the_agent_takes_the_flags_and_environment_of_a_proxy() {
     let pod = pod();
     let proxy = &pod["spec"]["containers"][1];
     let folder = tempfile::tempdir().unwrap();
