@@ -3,4 +3,5 @@
 
 mod apps;
 mod installed;
+mod rolling;
 mod shop;

@@ -1,6 +1,10 @@
 //! Apps in pods: what they are made from, and calls that they make.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 
 use lab::app::{Call, Command, Outcome};
 use serde_json::{Value, json};
@@ -176,8 +180,7 @@ pub fn calls(space: &Space, from: &str, call: Call, count: u32, parallel: u32) -
         "app",
         "--",
         "/usr/local/bin/lateen",
-        "lab-tell",
-        SOCKET,
+        "lab-call",
         &command,
     ]);
     let outcome = |line: &str| serde_json::from_str(line).unwrap();
@@ -187,4 +190,68 @@ pub fn calls(space: &Space, from: &str, call: Call, count: u32, parallel: u32) -
 /// The one outcome of a GET.
 pub fn get(space: &Space, from: &str, url: &str) -> Outcome {
     calls(space, from, Call::get(url), 1, 1).remove(0)
+}
+
+/// Calls that a pod of a Deployment makes at a steady pace until it is told to stop.
+pub struct Load {
+    child: Child,
+    seen: Arc<(Mutex<Vec<Outcome>>, Condvar)>,
+    reader: JoinHandle<()>,
+}
+
+impl Load {
+    /// One call each `every_ms` milliseconds.
+    pub fn start(space: &Space, from: &str, call: Call, every_ms: u64) -> Self {
+        let command = serde_json::to_string(&Command::Load { call, every_ms }).unwrap();
+        let mut kubectl = space.cluster().exec("kubectl");
+        kubectl.args(["-n", space.name(), "exec", &format!("deployment/{from}")]);
+        kubectl.args([
+            "-c",
+            "app",
+            "--",
+            "/usr/local/bin/lateen",
+            "lab-call",
+            &command,
+        ]);
+        let mut child = kubectl.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let seen: Arc<(Mutex<Vec<Outcome>>, Condvar)> = Arc::default();
+        let outcomes = Arc::clone(&seen);
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let Ok(outcome) = serde_json::from_str(&line) else {
+                    return;
+                };
+                outcomes.0.lock().unwrap().push(outcome);
+                outcomes.1.notify_all();
+            }
+        });
+        Self {
+            child,
+            seen,
+            reader,
+        }
+    }
+
+    /// Waits for so many more outcomes.
+    pub fn wait_for(&self, more: usize) {
+        let (seen, came) = &*self.seen;
+        let seen = seen.lock().unwrap();
+        let wanted = seen.len() + more;
+        drop(came.wait_while(seen, |seen| seen.len() < wanted).unwrap());
+    }
+
+    /// Ends it: all outcomes.
+    pub fn stop(mut self) -> Vec<Outcome> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.join().unwrap();
+        std::mem::take(&mut self.seen.0.lock().unwrap())
+    }
+}
+
+/// Those of the outcomes that are no 200.
+pub fn failed(outcomes: &[Outcome]) -> Vec<&Outcome> {
+    let failed = outcomes.iter().filter(|one| one.status != Some(200));
+    failed.collect()
 }

@@ -30,12 +30,11 @@ pub fn shared() -> Cluster {
 
 /// `helm install` as the README has it, with small requests and whatever else is `set`.
 pub fn install(cluster: &Cluster, set: &[&str]) -> Output {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/lateen");
     let mut command = cluster.exec("helm");
     command.args([
         "install",
         "lateen",
-        chart,
+        chart(),
         "-n",
         SYSTEM,
         "--create-namespace",
@@ -47,9 +46,20 @@ pub fn install(cluster: &Cluster, set: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// The chart's folder.
+pub fn chart() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/charts/lateen")
+}
+
 /// A namespace of the shared cluster whose pods are injected.
 pub fn injected(name: &str) -> Space {
     let space = shared().space(name);
+    label(&space);
+    space
+}
+
+/// Has the pods of a namespace injected.
+pub fn label(space: &Space) {
     let label = [
         "label",
         "namespace",
@@ -57,7 +67,6 @@ pub fn injected(name: &str) -> Space {
         "istio-injection=enabled",
     ];
     space.cluster().kubectl_ok(label);
-    space
 }
 
 /// All that a command said.

@@ -12,7 +12,7 @@ use super::decode::{Decoded, Unknown, decode};
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::text;
-use crate::{AccessLog, AccessLogFormat, MeshConfig, OutboundTrafficPolicy};
+use crate::{AccessLog, AccessLogFormat, Code, MeshConfig, OutboundTrafficPolicy};
 
 /// The fields that are read.
 const READ: &[&str] = &[
@@ -71,11 +71,26 @@ fn outbound(wire: istio_api::OutboundTrafficPolicy) -> OutboundTrafficPolicy {
     }
 }
 
+/// What injection reads, and nothing else: it tells what is wrong there.
+const OF_INJECTION: &[&str] = &[
+    "defaultConfig",
+    "default_config",
+    "enablePrometheusMerge",
+    "enable_prometheus_merge",
+];
+
 /// Fields that Istio has and Lateen does not translate, and fields that nobody has.
 fn others(rest: &BTreeMap<String, Value>, notes: &mut Notes<'_>) {
     let known = Known::list(READ.iter().chain(KNOWN));
     for name in rest.keys() {
-        if KNOWN.contains(&name.as_str()) {
+        if OF_INJECTION.contains(&name.as_str()) {
+            notes.info(
+                &At::root(name),
+                Code::NotYet,
+                format!("`{name}` is read by the injection of sidecars only"),
+                "without Kubernetes it has no effect",
+            );
+        } else if KNOWN.contains(&name.as_str()) {
             notes.not_yet(&At::root(name), &Some(()));
         } else {
             notes.take(vec![Problem {
