@@ -10,7 +10,7 @@ use ca::{
     AUDIENCE, BoundToken, Caller, Credentials, Denied, Review, Reviewer, ServiceAccountKeys,
     Unverified,
 };
-use k8s::{Judgement, Lives, Tokens};
+use k8s::{Alive, Judgement, Lives, Tokens};
 use model::TrustDomain;
 use tokio::sync::{Notify, OnceCell, Semaphore};
 
@@ -114,8 +114,8 @@ impl ClusterReviewer {
             .lives
             .service_account(namespace.as_str(), name.as_str())
         {
-            Some(_) => Ok(caller),
-            None => Err(Denied::Certificate("its service account does not exist")),
+            Alive::As(_) | Alive::Unknown => Ok(caller),
+            Alive::No => Err(Denied::Certificate("its service account does not exist")),
         }
     }
 
@@ -127,9 +127,7 @@ impl ClusterReviewer {
             pod_uid,
         } = bound;
         let namespace = caller.namespace.as_str();
-        let is = |life: Option<Option<k8s::Uid>>, uid: &str| {
-            life.flatten().is_some_and(|life| *life == *uid)
-        };
+        let is = |alive: Alive, uid: &str| alive == Alive::As(uid.into());
         let account = self
             .lives
             .service_account(namespace, caller.service_account.as_str());

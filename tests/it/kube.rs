@@ -2,6 +2,8 @@
 //! tokens, the YAML that people have.
 
 mod apps;
+mod injection;
 mod installed;
 mod rolling;
 mod shop;
+mod workloads;

@@ -18,7 +18,7 @@ pub use client::{ConnectError, connect};
 pub use endpoints::other_endpoints;
 pub use kube::Client;
 pub use lease::Candidate;
-pub use lives::{Lives, NamespaceLife, Uid};
+pub use lives::{Alive, Lives, NamespaceLife, Uid};
 pub use resources::Only;
 pub use root_certs::publish_roots;
 pub use secrets::{SecretData, SecretError, Secrets};

@@ -13,6 +13,17 @@ use crate::raw::Raw;
 /// One life of an object: `metadata.uid`. A recreated object of the same name has another.
 pub type Uid = Arc<str>;
 
+/// Whether an object lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// The watch has not listed yet: it may.
+    Unknown,
+    /// It does not, or the watch has not heard of it yet.
+    No,
+    /// It does; this life is its own.
+    As(Uid),
+}
+
 /// What of a Namespace is asked for outside of the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceLife {
@@ -30,11 +41,14 @@ pub struct Lives {
     namespaces: watch::Sender<u64>,
 }
 
+/// By namespace and name.
+type ByName = HashMap<(Box<str>, Box<str>), Uid>;
+
 #[derive(Debug, Default)]
 struct Known {
-    /// By namespace and name.
-    pods: Option<HashMap<(Box<str>, Box<str>), Uid>>,
-    service_accounts: Option<HashMap<(Box<str>, Box<str>), Uid>>,
+    /// None until they are synced.
+    pods: Option<ByName>,
+    service_accounts: Option<ByName>,
     namespaces: BTreeMap<String, NamespaceLife>,
     /// The minor version of each Node's kubelet.
     nodes: BTreeMap<String, Option<u32>>,
@@ -53,15 +67,15 @@ impl Default for Lives {
 const NATIVE_SIDECARS: u32 = 33;
 
 impl Lives {
-    /// The life of a Pod. `None`: not heard of; the inner `None`: Pods are not synced yet.
+    /// Whether a Pod lives.
     #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Option<Uid>> {
+    pub fn pod(&self, namespace: &str, name: &str) -> Alive {
         self.with(|known| find(known.pods.as_ref(), namespace, name))
     }
 
-    /// The life of a ServiceAccount, as [`pod`](Self::pod).
+    /// Whether a ServiceAccount lives.
     #[must_use]
-    pub fn service_account(&self, namespace: &str, name: &str) -> Option<Option<Uid>> {
+    pub fn service_account(&self, namespace: &str, name: &str) -> Alive {
         self.with(|known| find(known.service_accounts.as_ref(), namespace, name))
     }
 
@@ -130,17 +144,13 @@ impl Lives {
     }
 }
 
-fn find(
-    lives: Option<&HashMap<(Box<str>, Box<str>), Uid>>,
-    namespace: &str,
-    name: &str,
-) -> Option<Option<Uid>> {
-    match lives {
-        None => Some(None),
-        Some(lives) => lives
-            .get(&(namespace.into(), name.into()))
-            .cloned()
-            .map(Some),
+fn find(lives: Option<&ByName>, namespace: &str, name: &str) -> Alive {
+    let Some(lives) = lives else {
+        return Alive::Unknown;
+    };
+    match lives.get(&(namespace.into(), name.into())) {
+        Some(uid) => Alive::As(Arc::clone(uid)),
+        None => Alive::No,
     }
 }
 
@@ -263,9 +273,9 @@ mod tests {
     #[test]
     fn a_pod_is_unknown_only_once_pods_are_synced() {
         let lives = Lives::default();
-        assert_eq!(lives.pod("shop", "a"), Some(None));
+        assert_eq!(lives.pod("shop", "a"), Alive::Unknown);
         lives.resync(Kind::Pod, Vec::new());
-        assert_eq!(lives.pod("shop", "a"), None);
+        assert_eq!(lives.pod("shop", "a"), Alive::No);
     }
 
     #[test]
@@ -275,11 +285,11 @@ mod tests {
             Kind::Pod,
             Life::of(Kind::Pod, &pod("1")).into_iter().collect(),
         );
-        assert_eq!(lives.pod("shop", "a"), Some(Some("1".into())));
+        assert_eq!(lives.pod("shop", "a"), Alive::As("1".into()));
         lives.remove(Kind::Pod, "shop", "a");
-        assert_eq!(lives.pod("shop", "a"), None);
+        assert_eq!(lives.pod("shop", "a"), Alive::No);
         lives.upsert(Kind::Pod, Life::of(Kind::Pod, &pod("2")).unwrap());
-        assert_eq!(lives.pod("shop", "a"), Some(Some("2".into())));
+        assert_eq!(lives.pod("shop", "a"), Alive::As("2".into()));
     }
 
     #[test]

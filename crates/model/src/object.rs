@@ -118,9 +118,10 @@ impl ObjectKey {
     /// The key of an object that is in no namespace; none if its name is none that Kubernetes lets it have.
     #[must_use]
     pub fn without_namespace(kind: Kind, name: Name) -> Option<Self> {
-        let namespace = match kind {
-            Kind::Namespace => name.as_str().parse().ok()?,
-            _ => Namespace::istio_system(),
+        let namespace = if kind == Kind::Namespace {
+            name.as_str().parse().ok()?
+        } else {
+            Namespace::istio_system()
         };
         Some(Self {
             kind,
