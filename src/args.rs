@@ -85,6 +85,9 @@ pub struct Arguments {
         env = "RUST_LOG"
     )]
     pub log_output_level: String,
+    /// Log JSON, a line an event
+    #[arg(long = "log_as_json")]
+    pub log_as_json: bool,
     /// Break a promise, to see a test of it fail
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAME")]
@@ -128,6 +131,12 @@ impl Pod {
 }
 
 impl Arguments {
+    /// Whether objects come from a Kubernetes cluster.
+    #[must_use]
+    pub fn is_in_cluster(&self) -> bool {
+        self.config_dirs.is_empty()
+    }
+
     /// The folder of the operator's own CA, if there is one.
     #[must_use]
     pub fn plugged_in_ca(&self) -> Option<PathBuf> {

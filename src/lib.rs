@@ -37,7 +37,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    if let Err(error) = log::start(&arguments.log_output_level) {
+    if let Err(error) = log::start(&arguments.log_output_level, arguments.log_as_json) {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }

@@ -15,20 +15,22 @@ use crate::plane::Refused;
 /// More objects or resources than this are counted instead of named.
 const NAMED: usize = 20;
 
-/// Sends the log to standard error.
+/// Sends the log to standard error, for people or as JSON, a line an event.
 ///
 /// # Errors
 /// When `levels` is not a list of levels.
-pub fn start(levels: &str) -> Result<(), String> {
+pub fn start(levels: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(levels)
         .map_err(|error| format!("--log_output_level {levels}: {error}"))?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.with_target(false).with_ansi(colours).init();
+    }
     Ok(())
 }
 

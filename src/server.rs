@@ -34,6 +34,9 @@ use crate::{grpc, http};
 
 /// How long calls that are under way have to end once the process is told to.
 const GRACE: Duration = Duration::from_secs(5);
+/// For how long a replica in a cluster goes on answering once it is told to end: so long others may take to hear that it
+/// is to be called no more.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// Why the control plane does not run. All are the operator's to mend; the text says which flag or file.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = ends.next() => Ok(()),
     };
     tracing::info!("shutting down");
+    server.serving.send_replace(false);
+    if ended.is_ok() && arguments.is_in_cluster() {
+        tokio::select! {
+            () = tokio::time::sleep(LEAVING) => {}
+            () = ends.next() => {}
+        }
+    }
     tokio::select! {
         () = server.stop() => {}
         () = ends.next() => {}
@@ -235,7 +245,6 @@ impl Server {
 
     /// Ends streams, then connections, and waits a little for calls that are under way.
     async fn stop(&mut self) {
-        self.serving.send_replace(false);
         self.plane.stop();
         self.stop.send_replace(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };

@@ -5,5 +5,6 @@ mod apps;
 mod injection;
 mod installed;
 mod rolling;
+mod rotation;
 mod shop;
 mod workloads;

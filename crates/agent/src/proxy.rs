@@ -95,7 +95,8 @@ pub async fn run(arguments: &ProxyArguments) -> Result<(), ProxyError> {
     );
     let (xds, sds) = (work_dir.join("xds.sock"), work_dir.join("sds.sock"));
     serve(&xds, relay.into_server())?;
-    serve(&sds, Secrets::new(current.clone()).into_server())?;
+    let root_file = arguments.control_plane.root_cert.to_string_lossy().into();
+    serve(&sds, Secrets::new(current.clone(), root_file).into_server())?;
     serve_dns(&node, arguments, names, &metrics).await?;
     let admin = Admin {
         port: arguments.ports.admin_port,

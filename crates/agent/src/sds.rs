@@ -45,15 +45,18 @@ const MAX_NAMES: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Secrets {
     current: Current,
+    root_file: Arc<str>,
     versions: Versions,
 }
 
 impl Secrets {
-    /// Serves this certificate.
+    /// Serves this certificate. Peers are trusted by the roots that came with it, and by those of `root_file`: a mesh
+    /// that is given another root says so there long before all its certificates are renewed.
     #[must_use]
-    pub fn new(current: Current) -> Self {
+    pub fn new(current: Current, root_file: Arc<str>) -> Self {
         Self {
             current,
+            root_file,
             versions: Versions::default(),
         }
     }
@@ -94,11 +97,21 @@ impl<'a> Name<'a> {
 }
 
 /// A secret, or nothing while it is not there.
-async fn secret(name: &str, current: Option<&Certificate>) -> Result<Option<Secret>, Status> {
+async fn secret(
+    name: &str,
+    current: Option<&Certificate>,
+    root_file: &str,
+) -> Result<Option<Secret>, Status> {
     let kind = match Name::parse(name)? {
         Name::Default => current
             .map(|certificate| tls(certificate.chain().to_owned(), certificate.key().to_owned())),
-        Name::Root => current.map(|certificate| roots(certificate.roots().to_owned())),
+        Name::Root => match current {
+            Some(certificate) => {
+                let file = read(root_file).await.unwrap_or_default();
+                Some(roots(united(certificate.roots(), &file)))
+            }
+            None => None,
+        },
         Name::FileCert { chain, key } => match (read(chain).await, read(key).await) {
             (Some(chain), Some(key)) => Some(tls(chain, key)),
             _ => None,
@@ -110,6 +123,27 @@ async fn secret(name: &str, current: Option<&Certificate>) -> Result<Option<Secr
         name: name.to_owned(),
         r#type: Some(kind),
     }))
+}
+
+/// The certificates of two PEM bundles, each once.
+fn united(one: &str, other: &str) -> String {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut seen: Vec<String> = Vec::new();
+    let mut bundle = String::new();
+    for text in [one, other] {
+        for block in text.split(BEGIN).skip(1) {
+            let Some((body, _)) = block.split_once(END) else {
+                continue;
+            };
+            let content: String = body.split_whitespace().collect();
+            if !seen.contains(&content) {
+                bundle += &format!("{BEGIN}\n{}\n{END}\n", body.trim());
+                seen.push(content);
+            }
+        }
+    }
+    bundle
 }
 
 fn inline(text: String) -> Option<DataSource> {
@@ -189,6 +223,7 @@ impl Versions {
 /// One stream: the names that it wants, each with the hash of what it was sent.
 struct Session {
     current: Current,
+    root_file: Arc<str>,
     versions: Versions,
     wanted: BTreeMap<String, Option<u128>>,
     files: Interval,
@@ -220,7 +255,7 @@ impl Session {
         let mut secrets = Vec::new();
         let mut is_new = false;
         for (name, sent) in &mut self.wanted {
-            let Some(secret) = secret(name, current.as_deref()).await? else {
+            let Some(secret) = secret(name, current.as_deref(), &self.root_file).await? else {
                 continue;
             };
             let hash = xxh3_128(&Zeroizing::new(secret.encode_to_vec()));
@@ -237,7 +272,10 @@ impl Session {
         out: mpsc::Sender<Result<DiscoveryResponse, Status>>,
     ) -> Result<(), Status> {
         loop {
-            let has_files = self.wanted.keys().any(|name| name.starts_with("file-"));
+            let has_files = self
+                .wanted
+                .keys()
+                .any(|name| name == ROOT || name.starts_with("file-"));
             tokio::select! {
                 request = requests.message() => match request? {
                     Some(request) => self.request(request)?,
@@ -271,6 +309,7 @@ impl SecretDiscoveryService for Secrets {
         files.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let session = Session {
             current: self.current.clone(),
+            root_file: Arc::clone(&self.root_file),
             versions: self.versions.clone(),
             wanted: BTreeMap::new(),
             files,
@@ -299,11 +338,27 @@ impl SecretDiscoveryService for Secrets {
         let current = self.current.borrow().clone();
         let mut secrets = Vec::new();
         for name in request.into_inner().resource_names.iter().take(MAX_NAMES) {
-            let secret = secret(name, current.as_deref()).await?;
+            let secret = secret(name, current.as_deref(), &self.root_file).await?;
             secrets.push(
                 secret.ok_or_else(|| Status::unavailable(format!("{name:?} is not there yet")))?,
             );
         }
         Ok(Response::new(self.versions.response(&secrets)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_two_bundles_have_stands_once() {
+        let pem = |body: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        };
+        let both = united(&(pem("AA\nBB") + &pem("CC")), &(pem("AABB") + &pem("DD")));
+        assert_eq!(both, pem("AA\nBB") + &pem("CC") + &pem("DD"));
+        assert_eq!(united(&pem("AA"), ""), pem("AA"));
+        assert_eq!(united(&pem("AA"), "no certificate"), pem("AA"));
     }
 }

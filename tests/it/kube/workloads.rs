@@ -142,6 +142,10 @@ fn a_statefulset_talks_to_itself_by_pod_names_under_strict() {
         let said: Value = serde_json::from_str(&space.kubectl_ok(&words)).unwrap();
         assert_eq!(said["status"], 200, "{from} calls {to}: {said}");
         assert_eq!(said["answer"]["workload"], to, "{said}");
+        // What a pod sends to its own address goes through its loopback, past every proxy.
+        if from == to {
+            continue;
+        }
         let by = said["answer"]["headers"]["x-forwarded-client-cert"].to_string();
         let identity = format!("URI=spiffe://cluster.local/ns/{}/sa/db", space.name());
         assert!(by.contains(&identity), "{from} calls {to}: {by}");

@@ -60,8 +60,8 @@ async fn serve() -> (
     let path = folder.path().join("sds.sock");
     let (sender, current) = watch::channel(None);
     let listener = UnixListenerStream::new(UnixListener::bind(&path).unwrap());
-    let server =
-        tonic::transport::Server::builder().add_service(Secrets::new(current).into_server());
+    let server = tonic::transport::Server::builder()
+        .add_service(Secrets::new(current, "no-file".into()).into_server());
     tokio::spawn(server.serve_with_incoming(listener));
     (
         sender,

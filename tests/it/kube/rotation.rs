@@ -1,0 +1,114 @@
+//! Another root of trust while the mesh runs: everything that hangs on it changes in step, and no call fails.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ca::CaFiles;
+use lab::app::Call;
+use model::TrustDomain;
+use serde_json::json;
+use testkit::Cluster;
+
+use super::apps::{Load, app, calls, failed, get, ready};
+use super::installed::{SYSTEM, install, label, told};
+
+const SECRET: &str = "istio-ca-secret";
+
+/// The text of one key of the Secret of the root.
+fn secret(cluster: &Cluster, key: &str) -> String {
+    let path = format!("jsonpath={{.data.{}}}", key.replace('.', "\\."));
+    let text = cluster.kubectl_ok(["-n", SYSTEM, "get", "secret", SECRET, "-o", &path]);
+    String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+}
+
+/// Asks until the answer is `wanted`.
+fn becomes(what: &str, wanted: &str, ask: impl Fn() -> String) {
+    let mut last = String::new();
+    for _ in 0..300 {
+        last = ask();
+        if last == wanted {
+            return;
+        }
+    }
+    panic!("{what} is not {wanted:?} but {last:?}");
+}
+
+#[test]
+fn another_root_reaches_everything_that_hangs_on_it() {
+    let cluster = Cluster::own();
+    let done = install(&cluster, &["pilot.replicaCount=2"]);
+    assert!(done.status.success(), "{}", told(&done));
+    let made = "jsonpath={.items[*].metadata.name}";
+    let pods = cluster.kubectl_ok(["-n", SYSTEM, "get", "pods", "-l", "app=istiod", "-o", made]);
+    let makers = pods.split(' ').filter(|pod| {
+        let log = cluster.kubectl_ok(["-n", SYSTEM, "logs", pod]);
+        log.contains("the root was put into the Secret")
+    });
+    assert_eq!(
+        makers.count(),
+        1,
+        "two replicas that start at once make one root"
+    );
+
+    let space = cluster.space("apps");
+    label(&space);
+    space.apply(&app("server").port(8080).yaml());
+    space.apply(&app("client").yaml());
+    ready(&space, "server");
+    ready(&space, "client");
+    let load = Load::start(&space, "client", Call::get("http://server:8080/"), 20);
+    load.wait_for(20);
+
+    let old = secret(&cluster, "root-cert.pem");
+    let next = CaFiles::self_signed(&TrustDomain::cluster_local(), SystemTime::now()).unwrap();
+    let bundle = format!("{old}{}", next.root_cert);
+    let data = json!({ "stringData": {
+        "ca-cert.pem": next.ca_cert, "ca-key.pem": *next.ca_key,
+        "cert-chain.pem": next.cert_chain, "root-cert.pem": bundle,
+    } });
+    cluster.kubectl_ok([
+        "-n",
+        SYSTEM,
+        "patch",
+        "secret",
+        SECRET,
+        "-p",
+        &data.to_string(),
+    ]);
+
+    let roots = r"jsonpath={.data.root-cert\.pem}";
+    becomes("the ConfigMap", &bundle, || {
+        space.kubectl_ok(&["get", "configmap", "istio-ca-root-cert", "-o", roots])
+    });
+    for (kind, name) in [
+        ("mutatingwebhookconfiguration", "istio-sidecar-injector"),
+        (
+            "validatingwebhookconfiguration",
+            "istio-validator-istio-system",
+        ),
+    ] {
+        let wanted = STANDARD.encode(&bundle);
+        let first = "jsonpath={.webhooks[0].clientConfig.caBundle}";
+        becomes(kind, &wanted, || {
+            cluster.kubectl_ok(["get", kind, name, "-o", first])
+        });
+    }
+
+    // Its certificate is of the new root, the server's and the old client's are of the old one. It is injected, so the
+    // webhook's certificate is trusted too.
+    space.apply(&app("late").port(8080).yaml());
+    ready(&space, "late");
+    let outcomes = calls(&space, "late", Call::get("http://server:8080/"), 20, 4);
+    assert!(failed(&outcomes).is_empty(), "{:#?}", failed(&outcomes));
+    let trusted = (0..1500).any(|_| get(&space, "client", "http://late:8080/").status == Some(200));
+    assert!(trusted, "the old client trusts the new root");
+    load.wait_for(20);
+    let outcomes = load.stop();
+    println!(
+        "rotation: {} calls, {} failed",
+        outcomes.len(),
+        failed(&outcomes).len()
+    );
+    assert!(failed(&outcomes).is_empty(), "{:#?}", failed(&outcomes));
+}
