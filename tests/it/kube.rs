@@ -1,10 +1,15 @@
 //! Lateen in a real Kubernetes, installed by its chart: pods injected by the webhook, certificates from service-account
 //! tokens, the YAML that people have.
 
+mod api;
 mod apps;
 mod injection;
 mod installed;
+mod outage;
+mod plane;
 mod rolling;
 mod rotation;
 mod shop;
+mod speed;
+mod tokens;
 mod workloads;

@@ -1,8 +1,8 @@
 //! `lateend` as its operators, proxies and attackers meet it: the real program on a folder of YAML, over real sockets.
 
-mod client;
+pub mod client;
 mod debug;
 mod metrics;
-mod process;
+pub mod process;
 mod security;
 mod serving;

@@ -144,24 +144,7 @@ impl Cluster {
     /// # Panics
     /// When `work` does.
     pub fn in_network<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
-        let done = thread::scope(|scope| {
-            let entered = scope.spawn(|| {
-                let network = fs::File::open(self.network()).expect("the cluster runs");
-                setns(network, CloneFlags::CLONE_NEWNET).expect("root may enter a network");
-                tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .expect("a runtime can be made")
-                    .block_on(work())
-            });
-            entered.join()
-        });
-        done.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// The file of its network namespace.
-    pub fn network(&self) -> PathBuf {
-        format!("/proc/{}/ns/net", self.process("init")).into()
+        in_network_of(self.process("init"), work)
     }
 
     /// The number of a process on which the cluster's life depends: `init`, its first one, or `supervisor`, which
@@ -192,6 +175,30 @@ impl Drop for Inner {
             eprintln!("{why}");
         }
     }
+}
+
+/// Runs async code on a thread of its own whose network is that of a process, such as one of a pod.
+///
+/// # Panics
+/// When `work` does, and when there is no such process.
+pub fn in_network_of<T: Send, F: Future<Output = T>>(
+    process: u32,
+    work: impl FnOnce() -> F + Send,
+) -> T {
+    let done = thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            let network = format!("/proc/{process}/ns/net");
+            let network = fs::File::open(network).expect("the process lives");
+            setns(network, CloneFlags::CLONE_NEWNET).expect("root may enter a network");
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made")
+                .block_on(work())
+        });
+        entered.join()
+    });
+    done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn hack(script: &str) -> PathBuf {

@@ -18,7 +18,7 @@ mod world;
 
 pub use builder::Document;
 pub use check::{Run, check, find_failure, seed, soak};
-pub use cluster::{Cluster, Space};
+pub use cluster::{Cluster, Space, in_network_of};
 pub use dice::Dice;
 pub use generate::Sort;
 pub use istio::{

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use lab::app::{Call, Command, Outcome};
+use lab::app::{Call, Outcome};
 use serde_json::{Value, json};
 use testkit::Space;
+
+use super::plane::process_in;
 
 const IMAGE: &str = "localhost/lateen/app:0.1.0";
 /// Where an app listens for commands.
 const SOCKET: &str = "/tmp/app";
+/// How long an outcome may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A Deployment of the echo server, which is also a caller.
 #[derive(Clone, Debug)]
@@ -166,7 +171,7 @@ pub fn ready(space: &Space, deployment: &str) {
 
 /// Calls `call` so often from a pod of a Deployment, `parallel` at a time.
 pub fn calls(space: &Space, from: &str, call: Call, count: u32, parallel: u32) -> Vec<Outcome> {
-    let command = Command::Calls {
+    let command = lab::app::Command::Calls {
         call,
         count,
         parallel,
@@ -202,18 +207,29 @@ pub struct Load {
 impl Load {
     /// One call each `every_ms` milliseconds.
     pub fn start(space: &Space, from: &str, call: Call, every_ms: u64) -> Self {
-        let command = serde_json::to_string(&Command::Load { call, every_ms }).unwrap();
         let mut kubectl = space.cluster().exec("kubectl");
         kubectl.args(["-n", space.name(), "exec", &format!("deployment/{from}")]);
-        kubectl.args([
-            "-c",
-            "app",
-            "--",
-            "/usr/local/bin/lateen",
-            "lab-call",
-            &command,
-        ]);
-        let mut child = kubectl.stdout(Stdio::piped()).spawn().unwrap();
+        kubectl.args(["-c", "app", "--"]);
+        Self::by(kubectl, call, every_ms)
+    }
+
+    /// As [`start`](Self::start), from the one pod of a Deployment, and without an API server between.
+    pub fn start_beside(space: &Space, from: &str, call: Call, every_ms: u64) -> Self {
+        let label = format!("app={from}");
+        let path = "jsonpath={.items[0].metadata.name}";
+        let pod = space.kubectl_ok(&["get", "pods", "-l", &label, "-o", path]);
+        let process = process_in(space, &pod, "app").to_string();
+        let mut enter = Command::new("nsenter");
+        enter.args(["--mount", "--net", "--target", &process, "--"]);
+        Self::by(enter, call, every_ms)
+    }
+
+    /// By a command that runs another one in a pod.
+    fn by(mut inside: Command, call: Call, every_ms: u64) -> Self {
+        let load = lab::app::Command::Load { call, every_ms };
+        let load = serde_json::to_string(&load).unwrap();
+        inside.args(["/usr/local/bin/lateen", "lab-call", &load]);
+        let mut child = inside.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let seen: Arc<(Mutex<Vec<Outcome>>, Condvar)> = Arc::default();
         let outcomes = Arc::clone(&seen);
@@ -239,6 +255,26 @@ impl Load {
         let seen = seen.lock().unwrap();
         let wanted = seen.len() + more;
         drop(came.wait_while(seen, |seen| seen.len() < wanted).unwrap());
+    }
+
+    /// Those so far.
+    pub fn seen(&self) -> usize {
+        self.seen.0.lock().unwrap().len()
+    }
+
+    /// Waits for an outcome after the first `from`.
+    pub fn wait_until(&self, from: usize, is_it: impl Fn(&Outcome) -> bool) -> Outcome {
+        let (seen, came) = &*self.seen;
+        let (mut seen, mut next) = (seen.lock().unwrap(), from);
+        loop {
+            if let Some(found) = seen[next..].iter().find(|outcome| is_it(outcome)) {
+                return found.clone();
+            }
+            next = seen.len();
+            let (later, waited) = came.wait_timeout(seen, PATIENCE).unwrap();
+            assert!(!waited.timed_out(), "no more calls come");
+            seen = later;
+        }
     }
 
     /// Ends it: all outcomes.

@@ -1,7 +1,8 @@
 //! A proxy as far as `lateend` sees one: TLS, credentials, certificates, a delta stream.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use envoy_api::envoy::config::core::v3::Node;
 use envoy_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -37,6 +38,16 @@ pub async fn secure(
     roots: &str,
     identity: Option<&Identity>,
 ) -> Result<Channel, tonic::transport::Error> {
+    let address = lateend.address("secureGRPCAddr").unwrap();
+    Ok(secure_at(address, roots, identity).await?.0)
+}
+
+/// As [`secure`], wherever the port is: the connection and the address from which it comes.
+pub async fn secure_at(
+    address: &str,
+    roots: &str,
+    identity: Option<&Identity>,
+) -> Result<(Channel, SocketAddr), tonic::transport::Error> {
     let mut store = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(roots.as_bytes()) {
         store.add(root.unwrap()).unwrap();
@@ -62,21 +73,24 @@ pub async fn secure(
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let (tls, address) = (
-        TlsConnector::from(Arc::new(config)),
-        lateend.address("secureGRPCAddr").unwrap().to_owned(),
-    );
+    let (tls, address) = (TlsConnector::from(Arc::new(config)), address.to_owned());
+    let own: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
+    let seen = Arc::clone(&own);
     let connector = tower::service_fn(move |_| {
-        let (tls, address) = (tls.clone(), address.clone());
+        let (tls, address, seen) = (tls.clone(), address.clone(), Arc::clone(&seen));
         async move {
             let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            *seen.lock().unwrap() = Some(socket.local_addr()?);
             let name = "istiod.istio-system.svc".try_into().unwrap();
             std::io::Result::Ok(TokioIo::new(tls.connect(name, socket).await?))
         }
     });
-    Endpoint::from_static("http://istiod.istio-system.svc")
+    let channel = Endpoint::from_static("http://istiod.istio-system.svc")
         .connect_with_connector(connector)
-        .await
+        .await?;
+    let own = own.lock().unwrap().unwrap();
+    Ok((channel, own))
 }
 
 /// A connection to the plaintext port.
@@ -96,14 +110,26 @@ pub fn bearer(token: &str) -> MetadataMap {
     metadata
 }
 
+/// A new P-256 key, and a request for a certificate for it, as PEM.
+pub fn key_and_csr() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let csr = rcgen::CertificateParams::default().serialize_request(&key);
+    (key.serialize_pem(), csr.unwrap().pem().unwrap())
+}
+
 /// Asks for a certificate for a new key.
 pub async fn certificate(channel: Channel, metadata: MetadataMap) -> Result<Identity, Status> {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let csr = rcgen::CertificateParams::default()
-        .serialize_request(&key)
-        .unwrap()
-        .pem()
-        .unwrap();
+    let (key, csr) = key_and_csr();
+    let chain = sign(channel, metadata, csr).await?;
+    Ok(Identity { chain, key })
+}
+
+/// Asks for the certificate of a request that is ready.
+pub async fn sign(
+    channel: Channel,
+    metadata: MetadataMap,
+    csr: String,
+) -> Result<Vec<String>, Status> {
     let mut request = Request::new(IstioCertificateRequest {
         csr,
         ..Default::default()
@@ -112,10 +138,7 @@ pub async fn certificate(channel: Channel, metadata: MetadataMap) -> Result<Iden
     let answer = IstioCertificateServiceClient::new(channel)
         .create_certificate(request)
         .await?;
-    Ok(Identity {
-        chain: answer.into_inner().cert_chain,
-        key: key.serialize_pem(),
-    })
+    Ok(answer.into_inner().cert_chain)
 }
 
 /// A node as the agent sends it.

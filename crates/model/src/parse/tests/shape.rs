@@ -237,7 +237,7 @@ fn the_mesh_config_says_what_is_not_yet() {
         [
             "error LAT0002 enableTracin",
             "error LAT0002 outboundTrafficPolicy.mod",
-            "warning LAT0004 defaultConfig",
+            "info LAT0004 defaultConfig",
         ]
     );
     let Parsed::Object(object) = parsed else {
