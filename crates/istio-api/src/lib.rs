@@ -35,7 +35,8 @@ pub use destination_rule::*;
 pub use http_route::*;
 pub use kinds::{KINDS, KindInfo, NETWORKING, SECURITY};
 pub use mesh_config::{
-    AccessLogEncoding, MeshConfig, OutboundTrafficPolicy, OutboundTrafficPolicyMode,
+    AccessLogEncoding, LabelExpression, LabelSelector, MeshConfig, OutboundTrafficPolicy,
+    OutboundTrafficPolicyMode,
 };
 pub use object::{Object, ObjectMeta};
 pub use peer_authentication::*;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{proto_enum, unset};
+use crate::wire::{nullable, proto_enum, unset};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,9 +36,42 @@ pub struct MeshConfig {
     /// absent means true.
     #[serde(skip_serializing_if = "unset", alias = "enable_auto_mtls")]
     pub enable_auto_mtls: Option<bool>,
+    /// `discoverySelectors`: the namespaces that exist for the mesh; absent or empty means all.
+    #[serde(skip_serializing_if = "unset", alias = "discovery_selectors")]
+    #[serde(deserialize_with = "nullable")]
+    pub discovery_selectors: Vec<LabelSelector>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+/// Kubernetes' selector of labels: all that it says must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    /// `matchLabels`: labels and the values that they must have.
+    #[serde(skip_serializing_if = "unset", alias = "match_labels")]
+    #[serde(deserialize_with = "nullable")]
+    pub match_labels: BTreeMap<String, String>,
+    /// `matchExpressions`: conditions on single labels.
+    #[serde(skip_serializing_if = "unset", alias = "match_expressions")]
+    #[serde(deserialize_with = "nullable")]
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// A condition on a label (`matchExpressions[]`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelExpression {
+    /// `key`: the label. Required.
+    #[serde(skip_serializing_if = "unset")]
+    pub key: String,
+    /// `operator`: In, NotIn, Exists or DoesNotExist. Required.
+    #[serde(skip_serializing_if = "unset")]
+    pub operator: String,
+    /// `values`: for In and NotIn.
+    #[serde(skip_serializing_if = "unset", deserialize_with = "nullable")]
+    pub values: Vec<String>,
 }
 
 /// What becomes of traffic to unknown hosts (`outboundTrafficPolicy`).
@@ -99,8 +132,6 @@ pub const KNOWN: &[&str] = &[
     "default_virtual_service_export_to",
     "disableEnvoyListenerLog",
     "disable_envoy_listener_log",
-    "discoverySelectors",
-    "discovery_selectors",
     "dnsRefreshRate",
     "dns_refresh_rate",
     "enableEnvoyAccessLogService",

@@ -5,6 +5,7 @@
 //! known, and [`Health`] says since when.
 
 mod config_map;
+mod discovery;
 pub(crate) mod follow;
 pub(crate) mod health;
 mod objects;
@@ -73,20 +74,25 @@ pub fn start(
     reports: &mpsc::UnboundedSender<Report>,
 ) -> Following {
     let (lives, health) = (Arc::new(Lives::default()), Arc::new(Health::default()));
+    let (chosen, selectors) = watch::channel(None);
+    let own = settings.mesh_config.namespace.clone().unwrap_or_default();
+    let discovery = discovery::decide(own, Arc::clone(&lives), selectors);
     for kind in WATCHED {
         let Some(resource) = resource(kind) else {
             continue;
         };
+        let discovery = kind.is_namespaced().then(|| discovery.clone());
         let objects = Objects::new(
             kind,
             resource.clone(),
             settings.source.clone(),
             reports.clone(),
             Arc::clone(&lives),
+            discovery.clone(),
         );
         let name = resource.plural.clone();
         let follower = Follower::new(client, resource, None, health.watch(name));
-        tokio::spawn(follower.run(objects));
+        tokio::spawn(follower.again_with(discovery).run(objects));
     }
     let config_map = |only: &Only, map: ConfigMap| {
         let name = format!("configmaps/{}", only.name);
@@ -100,7 +106,7 @@ pub fn start(
     };
     let (map, mesh_config) = ConfigMap::new();
     let parse = settings.parse_mesh_config;
-    let map = map.with_mesh_config(settings.source.clone(), parse, reports.clone());
+    let map = map.with_mesh_config(settings.source.clone(), parse, reports.clone(), chosen);
     config_map(&settings.mesh_config, map);
     let (map, injection) = ConfigMap::new();
     config_map(&settings.injection, map);

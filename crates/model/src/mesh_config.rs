@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Namespace, TrustDomain};
+use crate::{LabelSelector, Namespace, TrustDomain};
 
 /// MeshConfig with Istio's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub struct MeshConfig {
     pub root_namespace: Namespace,
     /// `enableAutoMtls`.
     pub auto_mtls: bool,
+    /// `discoverySelectors`; empty: every namespace exists for the mesh.
+    pub discovery_selectors: Arc<[LabelSelector]>,
 }
 
 impl Default for MeshConfig {
@@ -27,6 +29,7 @@ impl Default for MeshConfig {
             trust_domain: TrustDomain::cluster_local(),
             root_namespace: Namespace::istio_system(),
             auto_mtls: true,
+            discovery_selectors: Arc::new([]),
         }
     }
 }

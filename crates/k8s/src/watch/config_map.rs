@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Kind, Parsed};
+use model::{Kind, LabelSelector, Object, Parsed, Spec};
 use serde_json::Value;
 use store::{Change, ChangeSet, Entry, SourceId};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +27,8 @@ struct MeshConfig {
     source: SourceId,
     parse: fn(&str) -> Parsed,
     reports: mpsc::UnboundedSender<Report>,
+    /// `discoverySelectors`, for the watches.
+    selectors: watch::Sender<Option<Arc<[LabelSelector]>>>,
     /// Whether the loop has heard of a MeshConfig, be it that there is none.
     is_known: bool,
 }
@@ -49,12 +51,14 @@ impl ConfigMap {
         source: SourceId,
         parse: fn(&str) -> Parsed,
         reports: mpsc::UnboundedSender<Report>,
+        selectors: watch::Sender<Option<Arc<[LabelSelector]>>>,
     ) -> Self {
         Self {
             mesh_config: Some(MeshConfig {
                 source,
                 parse,
                 reports,
+                selectors,
                 is_known: false,
             }),
             ..self
@@ -93,8 +97,21 @@ impl Sink for ConfigMap {
 }
 
 impl MeshConfig {
+    fn select(&self, selectors: Arc<[LabelSelector]>) {
+        self.selectors.send_replace(Some(selectors));
+    }
+
     fn tell(&mut self, text: Option<&str>) -> bool {
         let parsed = text.map(self.parse);
+        match &parsed {
+            Some(Parsed::Object(Object {
+                spec: Spec::MeshConfig(config),
+                ..
+            })) => self.select(Arc::clone(&config.discovery_selectors)),
+            // One that is wrong changes nothing, but the watches must not wait for a better one.
+            Some(_) if self.selectors.borrow().is_some() => {}
+            Some(_) | None => self.select(Arc::new([])),
+        }
         let change = match parsed {
             None => Change::Resync(Kind::MeshConfig, Vec::new()),
             Some(Parsed::Object(object)) => resync(Entry::Object(Arc::new(object))),

@@ -7,7 +7,9 @@ use futures::StreamExt as _;
 use kube::core::ApiResource;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Api, Client};
+use tokio::sync::watch;
 
+use super::discovery::Discovery;
 use super::health::Watch;
 use crate::raw::Raw;
 use crate::resources::Only;
@@ -45,6 +47,8 @@ pub struct Follower {
     api: Api<Raw>,
     config: watcher::Config,
     watch: Watch,
+    /// Whenever it changes, all is listed again; nothing is asked for before it is decided.
+    discovery: Option<watch::Receiver<Discovery>>,
 }
 
 /// Why a request failed, as far as it matters what to do.
@@ -74,15 +78,52 @@ impl Follower {
                 (api, config.fields(&format!("metadata.name={name}")))
             }
         };
-        Self { api, config, watch }
+        Self {
+            api,
+            config,
+            watch,
+            discovery: None,
+        }
+    }
+
+    /// The same, which lists again whenever other namespaces are chosen.
+    pub fn again_with(self, discovery: Option<watch::Receiver<Discovery>>) -> Self {
+        Self { discovery, ..self }
+    }
+
+    /// Ends when other namespaces are chosen.
+    async fn chosen_anew(&mut self) {
+        if let Some(discovery) = &mut self.discovery
+            && discovery.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    async fn decided(&mut self) {
+        if let Some(discovery) = &mut self.discovery {
+            // Who decides lives as long as anybody listens.
+            let _ = discovery
+                .wait_for(|choice| *choice != Discovery::Undecided)
+                .await;
+        }
     }
 
     /// Follows until nobody listens.
     pub async fn run(mut self, mut sink: impl Sink) {
+        self.decided().await;
         let mut waits = waits();
         let mut events = watcher(self.api.clone(), self.config.clone()).boxed();
         loop {
-            let seen = match events.next().await {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = self.chosen_anew() => {
+                    events = watcher(self.api.clone(), self.config.clone()).boxed();
+                    continue;
+                }
+            };
+            let seen = match event {
                 Some(Ok(event)) => seen(event),
                 Some(Err(error)) => {
                     match failure(&error, &self.config) {

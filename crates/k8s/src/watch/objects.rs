@@ -5,9 +5,10 @@ use std::sync::Arc;
 use kube::core::ApiResource;
 use model::{Document, Kind, Name, Namespace, ObjectKey, Parsed, Place};
 use store::{Change, ChangeSet, Entry, SourceId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Report;
+use super::discovery::Discovery;
 use super::follow::{Seen, Sink};
 use crate::lives::{Life, Lives};
 use crate::raw::Raw;
@@ -19,6 +20,8 @@ pub struct Objects {
     source: SourceId,
     reports: mpsc::UnboundedSender<Report>,
     lives: Arc<Lives>,
+    /// Whose objects exist for the mesh; none: they are in no namespace.
+    discovery: Option<watch::Receiver<Discovery>>,
     /// What the list that is under way has had so far.
     listed: Vec<Entry>,
     listed_lives: Vec<Life>,
@@ -34,6 +37,7 @@ impl Objects {
         source: SourceId,
         reports: mpsc::UnboundedSender<Report>,
         lives: Arc<Lives>,
+        discovery: Option<watch::Receiver<Discovery>>,
     ) -> Self {
         Self {
             kind,
@@ -41,6 +45,7 @@ impl Objects {
             source,
             reports,
             lives,
+            discovery,
             listed: Vec::new(),
             listed_lives: Vec::new(),
             is_absent: false,
@@ -57,6 +62,11 @@ impl Objects {
 
     /// What stands under the object's key now; none when it has no key that could be read.
     fn entry(&self, raw: Raw) -> Option<Entry> {
+        let sees =
+            |discovery: &watch::Receiver<Discovery>| discovery.borrow().sees(raw.namespace());
+        if !self.discovery.as_ref().is_none_or(sees) {
+            return None;
+        }
         let document = Document {
             value: raw.into_value(&self.resource),
             place: Place::default(),

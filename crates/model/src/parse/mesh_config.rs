@@ -1,4 +1,4 @@
-//! MeshConfig: the seven fields that are translated. Istio's other fields are `not yet`, all else is unknown.
+//! MeshConfig: the eight fields that are translated. Istio's other fields are `not yet`, all else is unknown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use super::decode::{Decoded, Unknown, decode};
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::text;
-use crate::{AccessLog, AccessLogFormat, Code, MeshConfig, OutboundTrafficPolicy};
+use crate::{
+    AccessLog, AccessLogFormat, Code, LabelExpression, LabelSelector, MeshConfig,
+    OutboundTrafficPolicy,
+};
 
 /// The fields that are read.
 const READ: &[&str] = &[
@@ -23,12 +26,23 @@ const READ: &[&str] = &[
     "trustDomain",
     "rootNamespace",
     "enableAutoMtls",
+    "discoverySelectors",
+];
+
+/// The fields inside of those that are read.
+const IN_FIELDS: &[&str] = &[
+    "mode",
+    "matchLabels",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
 pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
     let Decoded { wire, problems } =
-        decode::<istio_api::MeshConfig>(value, "", Unknown::Report(|| Known::list(&["mode"])));
+        decode::<istio_api::MeshConfig>(value, "", Unknown::Report(|| Known::list(IN_FIELDS)));
     notes.take_body(problems);
     let istio_api::MeshConfig {
         outbound_traffic_policy,
@@ -38,6 +52,7 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         trust_domain,
         root_namespace,
         enable_auto_mtls,
+        discovery_selectors,
         rest,
     } = wire;
     others(&rest, notes);
@@ -60,7 +75,66 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         trust_domain: trust_domain.unwrap_or(default.trust_domain),
         root_namespace: root_namespace.unwrap_or(default.root_namespace),
         auto_mtls: enable_auto_mtls.unwrap_or(default.auto_mtls),
+        discovery_selectors: selectors(discovery_selectors, notes),
     })
+}
+
+fn selectors(wire: Vec<istio_api::LabelSelector>, notes: &mut Notes<'_>) -> Arc<[LabelSelector]> {
+    let at = At::root("discoverySelectors");
+    if !wire.is_empty() {
+        notes.info(
+            &at,
+            Code::NotYet,
+            "`discoverySelectors` select what is watched in a cluster",
+            "without Kubernetes they have no effect",
+        );
+    }
+    let mut found = Vec::with_capacity(wire.len());
+    for (index, wire) in wire.into_iter().enumerate() {
+        let istio_api::LabelSelector {
+            match_labels,
+            match_expressions,
+        } = wire;
+        let at = at.item(index);
+        let at = at.field("matchExpressions");
+        let mut expressions = Vec::with_capacity(match_expressions.len());
+        for (index, wire) in match_expressions.into_iter().enumerate() {
+            expressions.extend(expression(wire, &at.item(index), notes));
+        }
+        found.push(LabelSelector {
+            labels: match_labels.into_iter().collect(),
+            expressions: expressions.into(),
+        });
+    }
+    found.into()
+}
+
+fn expression(
+    wire: istio_api::LabelExpression,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<LabelExpression> {
+    let istio_api::LabelExpression {
+        key,
+        operator,
+        values,
+    } = wire;
+    let key: Arc<str> = key.into();
+    let values: Arc<[Arc<str>]> = values.into_iter().map(Arc::from).collect();
+    match operator.as_str() {
+        "In" => Some(LabelExpression::In(key, values)),
+        "NotIn" => Some(LabelExpression::NotIn(key, values)),
+        "Exists" => Some(LabelExpression::Exists(key)),
+        "DoesNotExist" => Some(LabelExpression::DoesNotExist(key)),
+        other => {
+            notes.refuse(
+                &at.field("operator"),
+                format!("{other:?} is no operator"),
+                "write In, NotIn, Exists or DoesNotExist",
+            );
+            None
+        }
+    }
 }
 
 fn outbound(wire: istio_api::OutboundTrafficPolicy) -> OutboundTrafficPolicy {

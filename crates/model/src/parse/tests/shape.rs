@@ -229,6 +229,12 @@ fn the_mesh_config_says_what_is_not_yet() {
         "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%DURATION%\", \"a\": \"%PROTOCOL%\"}",
         "trustDomain": "example.org", "rootNamespace": "root", "enableAutoMtls": false,
         "defaultConfig": {}, "enableTracin": true,
+        "discoverySelectors": [{
+            "matchLabels": {"mesh": "yes"},
+            "matchExpressions": [
+                {"key": "env", "operator": "NotIn", "values": ["dev"]},
+            ],
+        }],
     }));
     let (outcome, words) = said(&parsed);
     assert_eq!(outcome, "applied");
@@ -238,6 +244,7 @@ fn the_mesh_config_says_what_is_not_yet() {
             "error LAT0002 enableTracin",
             "error LAT0002 outboundTrafficPolicy.mod",
             "info LAT0004 defaultConfig",
+            "info LAT0004 discoverySelectors",
         ]
     );
     let Parsed::Object(object) = parsed else {
@@ -262,6 +269,13 @@ fn the_mesh_config_says_what_is_not_yet() {
             trust_domain: "example.org".parse().unwrap(),
             root_namespace: "root".parse().unwrap(),
             auto_mtls: false,
+            discovery_selectors: Arc::new([crate::LabelSelector {
+                labels: [("mesh", "yes")].into_iter().collect(),
+                expressions: Arc::new([crate::LabelExpression::NotIn(
+                    "env".into(),
+                    Arc::new(["dev".into()]),
+                )]),
+            }]),
         }
     );
     let Parsed::Object(object) = config(json!({})) else {
