@@ -3,6 +3,7 @@
 
 mod api;
 mod apps;
+mod discovery;
 mod injection;
 mod installed;
 mod outage;

@@ -35,27 +35,8 @@ pub struct Identity {
     pub key: String,
 }
 
-<<<<<<< HEAD
-/// A connection to the secure port, by a client that trusts `roots`.
-pub async fn secure(
-    lateend: &Lateend,
-    roots: &str,
-    identity: Option<&Identity>,
-) -> Result<Channel, tonic::transport::Error> {
-    let address = lateend.address("secureGRPCAddr").unwrap();
-    Ok(secure_at(address, roots, identity).await?.0)
-}
-
-/// As [`secure`], wherever the port is: the connection and the address from which it comes.
-pub async fn secure_at(
-    address: &str,
-    roots: &str,
-    identity: Option<&Identity>,
-) -> Result<(Channel, SocketAddr), tonic::transport::Error> {
-=======
 /// The TLS settings of a client that trusts `roots`.
 pub fn tls(roots: &str, identity: Option<&Identity>) -> ClientConfig {
->>>>>>> 7127c3a (Tests of releases, outages, validation, rights and ports on a real cluster)
     let mut store = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(roots.as_bytes()) {
         store.add(root.unwrap()).unwrap();
@@ -88,34 +69,28 @@ pub async fn secure(
     roots: &str,
     identity: Option<&Identity>,
 ) -> Result<Channel, tonic::transport::Error> {
-    secure_at(lateend.address("secureGRPCAddr").unwrap(), roots, identity).await
+    let address = lateend.address("secureGRPCAddr").unwrap();
+    Ok(secure_at(address, roots, identity).await?.0)
 }
 
-/// A connection to the secure port at an address.
+/// As [`secure`], wherever the port is: the connection and the address from which it comes.
 pub async fn secure_at(
     address: &str,
     roots: &str,
     identity: Option<&Identity>,
-) -> Result<Channel, tonic::transport::Error> {
+) -> Result<(Channel, SocketAddr), tonic::transport::Error> {
     let mut config = tls(roots, identity);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (tls, address) = (TlsConnector::from(Arc::new(config)), address.to_owned());
-<<<<<<< HEAD
     let own: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
     let seen = Arc::clone(&own);
-=======
->>>>>>> 7127c3a (Tests of releases, outages, validation, rights and ports on a real cluster)
     let connector = tower::service_fn(move |_| {
         let (tls, address, seen) = (tls.clone(), address.clone(), Arc::clone(&seen));
         async move {
             let socket = TcpStream::connect(address).await?;
-<<<<<<< HEAD
             socket.set_nodelay(true)?;
             *seen.lock().unwrap() = Some(socket.local_addr()?);
-            let name = "istiod.istio-system.svc".try_into().unwrap();
-=======
             let name = SERVER.try_into().unwrap();
->>>>>>> 7127c3a (Tests of releases, outages, validation, rights and ports on a real cluster)
             std::io::Result::Ok(TokioIo::new(tls.connect(name, socket).await?))
         }
     });

@@ -204,7 +204,7 @@ impl Who {
     async fn grpc(&self, port: u16, request: &str, me: &Node, other: &Node) -> String {
         let address = self.addresses[&port].to_string();
         let channel = match secure_at(&address, &self.roots, None).await {
-            Ok(channel) => channel,
+            Ok((channel, _)) => channel,
             Err(_) => return NOBODY.to_owned(),
         };
         let asked = async {
