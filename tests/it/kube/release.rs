@@ -127,24 +127,19 @@ fn installed(cluster: &Cluster, set: &[&str]) {
 }
 
 /// `lateen` as it was built with these tests.
-fn lateen(cluster: &Cluster, arguments: &[&str]) -> Output {
+fn lateen(cluster: &Cluster, arguments: &str) -> Output {
     let program: PathBuf = std::env::current_exe().unwrap();
     let folder = program.parent().and_then(|deps| deps.parent()).unwrap();
     let mut command = cluster.exec(folder.join("lateen"));
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments.split(' ')).stdin(Stdio::null());
     command.output().unwrap()
 }
 
 /// `lateen`, whose exit code must be this; what it said.
-fn lateen_says(cluster: &Cluster, arguments: &[&str], code: i32) -> String {
+fn lateen_says(cluster: &Cluster, arguments: &str, code: i32) -> String {
     let done = lateen(cluster, arguments);
     let said = told(&done);
-    assert_eq!(
-        done.status.code(),
-        Some(code),
-        "lateen {}: {said}",
-        arguments.join(" ")
-    );
+    assert_eq!(done.status.code(), Some(code), "lateen {arguments}: {said}");
     said
 }
 
@@ -183,60 +178,32 @@ fn root(cluster: &Cluster) -> String {
 
 /// Has the Deployment want an image that no node has.
 fn dead(cluster: &Cluster) {
-    let none = [
-        "set",
-        "image",
-        "deployment/istiod",
-        "discovery=registry.invalid/none:1",
-        "-n",
-        SYSTEM,
-    ];
-    cluster.kubectl_ok(none);
-    let at_once = [
-        "delete",
-        "pods",
-        "-l",
-        "app=istiod",
-        "-n",
-        SYSTEM,
-        "--grace-period=0",
-        "--force",
-    ];
-    cluster.kubectl_ok(at_once);
+    let image = "set image deployment/istiod discovery=registry.invalid/none:1 -n istio-system";
+    cluster.kubectl_ok(image.split(' '));
+    let at_once = "delete pods -l app=istiod -n istio-system --grace-period=0 --force";
+    cluster.kubectl_ok(at_once.split(' '));
 }
 
 #[test]
 fn a_release_leaves_the_crds_users_objects_and_the_root_of_trust() {
     let cluster = Cluster::own();
     let before = objects(&cluster);
-    let said = lateen_says(
-        &cluster,
-        &["check", "--pre", "--hub", "localhost/lateen"],
-        0,
-    );
-    assert!(
-        said.contains("a node gets the image localhost/lateen/lateend:"),
-        "{said}"
-    );
+    let said = lateen_says(&cluster, "check --pre", 0);
+    let image = "a node gets the image localhost/lateen/lateend:";
+    assert!(said.contains(image), "{said}");
     only(&cluster, &before);
 
     installed(&cluster, &[]);
     refuses(&cluster);
     waits_for_lateen(&cluster);
-    lateen_says(&cluster, &["check"], 0);
+    lateen_says(&cluster, "check", 0);
     cluster.apply(GOOD);
     let first = root(&cluster);
 
+    let two = ["--reuse-values", "--set", "pilot.replicaCount=2"];
     helm_ok(
         &cluster,
-        &[
-            "upgrade",
-            "lateen",
-            chart(),
-            "--reuse-values",
-            "--set",
-            "pilot.replicaCount=2",
-        ],
+        &[&["upgrade", "lateen", chart()], &two[..]].concat(),
     );
     refuses(&cluster);
     waits_for_lateen(&cluster);
@@ -258,18 +225,41 @@ fn a_release_leaves_the_crds_users_objects_and_the_root_of_trust() {
     assert_eq!(root(&cluster), first);
     helm_ok(&cluster, &["uninstall", "lateen"]);
     only(&cluster, &after(&before, &[USERS]));
-    installed(&cluster, &[]);
-    assert_ne!(root(&cluster), first, "a purged root does not come back");
-    println!(
-        "{} objects before; uninstalled three times, nothing else stays",
-        before.len()
-    );
+    println!("{} objects before; nothing else stays", before.len());
+
+    cluster.kubectl_ok("delete virtualservice good -n default".split(' '));
+    let installations = if soak() > 1 { 10 } else { 1 };
+    for _ in 0..installations {
+        all_gone(&cluster, &before);
+        installed(&cluster, &["purge=true"]);
+        refuses(&cluster);
+        assert_ne!(root(&cluster), first, "a purged root does not come back");
+        helm_ok(&cluster, &["uninstall", "lateen"]);
+    }
+    println!("{installations} fresh installations, {installations} refusals at once");
+}
+
+/// Removes what an uninstalled and purged release has left.
+fn all_gone(cluster: &Cluster, before: &Objects) {
+    cluster.kubectl_ok("delete crds --all".split(' '));
+    cluster.kubectl_ok("delete namespace istio-system --ignore-not-found".split(' '));
+    only(cluster, before);
 }
 
 #[test]
 fn nobody_is_run_over() {
     let cluster = Cluster::own();
     let before = objects(&cluster);
+    beside_another_control_plane(&cluster);
+    all_gone(&cluster, &before);
+    beside_crds_of_others(&cluster, &before);
+    lateen_says(&cluster, "uninstall --purge", 0);
+    all_gone(&cluster, &before);
+    without_helm(&cluster, &before);
+}
+
+/// A control plane of the same revision stops the installation with its name.
+fn beside_another_control_plane(cluster: &Cluster) {
     let foreign = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -281,128 +271,95 @@ spec:
 ";
     cluster.kubectl_ok(["create", "namespace", "mesh-of-others"]);
     cluster.apply(foreign);
-    let refused = told(&install(&cluster, &[]));
+    let refused = told(&install(cluster, &[]));
     let named = "Deployment mesh-of-others/istiod is a control plane of revision default already";
     assert!(refused.contains(named), "{refused}");
-    for arguments in [&["install"][..], &["check", "--pre"]] {
-        let refused = lateen_says(&cluster, arguments, 1);
-        assert!(
-            refused.contains("Deployment mesh-of-others/istiod is a control plane"),
-            "{refused}"
-        );
+    for arguments in ["install", "check --pre"] {
+        let refused = lateen_says(cluster, arguments, 1);
+        let named = "Deployment mesh-of-others/istiod is a control plane";
+        assert!(refused.contains(named), "{refused}");
     }
     cluster.kubectl_ok(["delete", "namespace", "mesh-of-others"]);
-    cluster.kubectl_ok(["delete", "namespace", SYSTEM, "--ignore-not-found"]);
-    only(&cluster, &before);
+}
 
+/// CRDs of somebody else are neither changed nor removed.
+fn beside_crds_of_others(cluster: &Cluster, before: &Objects) {
     let crds = format!("{}/files/crds", chart());
     cluster.kubectl_ok(["apply", "--server-side", "-f", &crds]);
-    let versions = || {
-        cluster.kubectl_ok([
-            "get",
-            "crds",
-            "-o",
-            "jsonpath={.items[*].metadata.resourceVersion}",
-        ])
-    };
+    let versions = "get crds -o jsonpath={.items[*].metadata.resourceVersion}";
+    let versions = || cluster.kubectl_ok(versions.split(' '));
     let of_others = versions();
-    let refused = told(&install(&cluster, &[]));
-    assert!(
-        refused.contains("is there already and was not installed by Helm"),
-        "{refused}"
-    );
-    assert!(refused.contains("--set crds.install=false"), "{refused}");
-    let refused = lateen_says(&cluster, &["install"], 1);
+    let refused = told(&install(cluster, &[]));
+    for said in [
+        "is there already and was not installed by Helm",
+        "--set crds.install=false",
+    ] {
+        assert!(refused.contains(said), "{refused}");
+    }
+    let refused = lateen_says(cluster, "install", 1);
     assert!(refused.contains("--skip-crds"), "{refused}");
-    installed(&cluster, &["crds.install=false"]);
-    refuses(&cluster);
-    let refused = lateen_says(&cluster, &["install", "--skip-crds"], 1);
-    assert!(
-        refused.contains("of the Helm release istio-system/lateen"),
-        "{refused}"
-    );
-    let refused = lateen_says(&cluster, &["uninstall"], 1);
-    assert!(refused.contains("helm uninstall"), "{refused}");
-    waits_for_lateen(&cluster);
-    helm_ok(&cluster, &["uninstall", "lateen"]);
-    only(&cluster, &after(&before, &[ROOT]));
+    installed(cluster, &["crds.install=false"]);
+    refuses(cluster);
+    for (command, named) in [
+        (
+            "install --skip-crds",
+            "of the Helm release istio-system/lateen",
+        ),
+        ("uninstall", "helm uninstall"),
+    ] {
+        let refused = lateen_says(cluster, command, 1);
+        assert!(refused.contains(named), "{refused}");
+    }
+    waits_for_lateen(cluster);
+    helm_ok(cluster, &["uninstall", "lateen"]);
+    only(cluster, &after(before, &[ROOT]));
     assert_eq!(versions(), of_others, "others' CRDs are as they were");
 }
 
-#[test]
-fn without_helm_it_comes_and_goes_the_same() {
-    let cluster = Cluster::own();
-    let before = objects(&cluster);
-    let said = lateen_says(&cluster, &["install"], 0);
+/// `lateen install` and its way back.
+fn without_helm(cluster: &Cluster, before: &Objects) {
+    let said = lateen_says(cluster, "install", 0);
     assert!(
         said.starts_with("installing into "),
         "the cluster comes first: {said}"
     );
-    refuses(&cluster);
-    waits_for_lateen(&cluster);
+    refuses(cluster);
+    waits_for_lateen(cluster);
     cluster.apply(GOOD);
-    lateen_says(&cluster, &["verify-install"], 0);
-    lateen_says(&cluster, &["check"], 0);
-    let refused = told(&install(&cluster, &[]));
-    assert!(
-        refused.contains("istio-system/istiod is a control plane of revision default already"),
-        "{refused}"
-    );
+    lateen_says(cluster, "verify-install", 0);
+    lateen_says(cluster, "check", 0);
+    let refused = told(&install(cluster, &[]));
+    let named = "istio-system/istiod is a control plane of revision default already";
+    assert!(refused.contains(named), "{refused}");
 
-    cluster.kubectl_ok(["delete", "poddisruptionbudget", "istiod", "-n", SYSTEM]);
-    let first_rule = "[{\"op\": \"remove\", \"path\": \"/rules/0\"}]";
-    cluster.kubectl_ok([
-        "patch",
-        "clusterrole",
-        "istiod-istio-system",
-        "--type=json",
-        "-p",
-        first_rule,
-    ]);
-    let said = lateen_says(&cluster, &["verify-install"], 1);
+    cluster.kubectl_ok("delete poddisruptionbudget istiod -n istio-system".split(' '));
+    let rule = "patch clusterrole istiod-istio-system --type=json -p [{\"op\":\"remove\",\"path\":\"/rules/0\"}]";
+    cluster.kubectl_ok(rule.split(' '));
+    let said = lateen_says(cluster, "verify-install", 1);
     for broken in [
         "PodDisruptionBudget istio-system/istiod is not there",
         "ClusterRole istiod-istio-system",
     ] {
         assert!(said.contains(broken), "{broken}: {said}");
     }
-    let said = lateen_says(&cluster, &["check"], 1);
+    let said = lateen_says(cluster, "check", 1);
     assert!(
         said.contains("ServiceAccount istio-system/istiod may not"),
         "{said}"
     );
-    lateen_says(&cluster, &["install"], 0);
-    lateen_says(&cluster, &["verify-install"], 0);
+    lateen_says(cluster, "install", 0);
+    lateen_says(cluster, "verify-install", 0);
 
-    let hopeless = [
-        "install",
-        "--hub",
-        "registry.invalid/none",
-        "--timeout",
-        "20s",
-    ];
-    let said = lateen_says(&cluster, &hopeless, 1);
+    let said = lateen_says(
+        cluster,
+        "install --hub registry.invalid/none --timeout 20s",
+        1,
+    );
     assert!(said.contains("registry.invalid/none/lateend"), "{said}");
-    waits_for_lateen(&cluster);
-    lateen_says(&cluster, &["uninstall"], 0);
-    only(&cluster, &after(&before, &[ROOT, USERS]));
-    lateen_says(&cluster, &["install"], 0);
-    lateen_says(&cluster, &["uninstall", "--purge"], 0);
-    only(&cluster, &after(&before, &[USERS]));
-}
-
-#[test]
-fn the_first_bad_object_after_an_installation_is_refused() {
-    let cluster = Cluster::own();
-    let before = objects(&cluster);
-    let installations = if soak() > 1 { 10 } else { 1 };
-    for _ in 0..installations {
-        installed(&cluster, &["purge=true"]);
-        refuses(&cluster);
-        helm_ok(&cluster, &["uninstall", "lateen"]);
-        cluster.kubectl_ok(["delete", "crds", "--all"]);
-        cluster.kubectl_ok(["delete", "namespace", SYSTEM]);
-        only(&cluster, &before);
-    }
-    println!("{installations} installations, {installations} refusals at once");
+    waits_for_lateen(cluster);
+    lateen_says(cluster, "uninstall", 0);
+    only(cluster, &after(before, &[ROOT, USERS]));
+    lateen_says(cluster, "install", 0);
+    lateen_says(cluster, "uninstall --purge", 0);
+    only(cluster, &after(before, &[USERS]));
 }

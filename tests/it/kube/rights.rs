@@ -90,7 +90,7 @@ fn lines(account: &str, grant: &Grant) -> BTreeSet<String> {
         let verbs = words(&rule["verbs"]).join(",");
         let mut line = |what: &str| {
             lines.insert(format!(
-                "{account:<13} {place:<13} {what:<66} {names:<45} {verbs}"
+                "{account:<13} {place:<13} {what:<59} {names:<30} {verbs}"
             ));
         };
         words(&rule["nonResourceURLs"])
@@ -132,6 +132,14 @@ fn the_rights_are_these_and_no_others() {
         "the rights differ from rights.txt; they are now:\n{table}"
     );
     print!("{table}");
+}
+
+#[test]
+fn the_rights_are_enough() {
+    let cluster = shared();
+    let log = cluster.kubectl_ok("logs deployment/istiod -n istio-system".split(' '));
+    assert!(log.contains("leads: it writes for all replicas"), "{log}");
+    assert!(!log.contains("forbidden"), "{log}");
 }
 
 #[test]

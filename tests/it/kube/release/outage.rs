@@ -6,71 +6,58 @@ use std::thread;
 use testkit::Cluster;
 
 use super::{
-    BAD, GOOD, helm_ok, installed, lateen_says, objects, only, policies, refuses, waits_for_lateen,
+    BAD, GOOD, all_gone, helm_ok, installed, lateen_says, objects, policies, refuses,
+    waits_for_lateen,
 };
 use crate::kube::installed::{SYSTEM, label, told};
 
 fn scale(cluster: &Cluster, replicas: u32) {
-    let replicas = format!("--replicas={replicas}");
-    cluster.kubectl_ok(["scale", "deployment/istiod", "-n", SYSTEM, &replicas]);
+    let scale = format!("scale deployment/istiod -n istio-system --replicas={replicas}");
+    cluster.kubectl_ok(scale.split(' '));
 }
 
 /// Waits until as many pods of the control plane as wanted are left, all of them ready.
 fn settled(cluster: &Cluster, replicas: u32) {
-    let pods = || {
-        let done = [
-            "get",
-            "pods",
-            "-l",
-            "app=istiod",
-            "-n",
-            SYSTEM,
-            "-o",
-            "name",
-        ];
-        cluster.kubectl_ok(done)
-    };
-    let rolled = [
-        "rollout",
-        "status",
-        "deployment/istiod",
-        "-n",
-        SYSTEM,
-        "--timeout=90s",
-    ];
-    cluster.kubectl_ok(rolled);
-    while pods().lines().count() > replicas as usize {
-        for_the_end_of_one(cluster, &pods());
+    let rolled = "rollout status deployment/istiod -n istio-system --timeout=90s";
+    cluster.kubectl_ok(rolled.split(' '));
+    let pods = "get pods -l app=istiod -n istio-system -o name";
+    loop {
+        let pods = cluster.kubectl_ok(pods.split(' '));
+        if pods.lines().count() <= replicas as usize {
+            return;
+        }
+        for_the_end_of_one(cluster, &pods);
     }
 }
 
 /// Waits until one of the pods that are ending is gone.
 fn for_the_end_of_one(cluster: &Cluster, pods: &str) {
+    let ending = "-n istio-system --ignore-not-found -o jsonpath={.metadata.deletionTimestamp}";
     for pod in pods.lines() {
-        let ending = [
-            "get",
-            pod,
-            "-n",
-            SYSTEM,
-            "--ignore-not-found",
-            "-o",
-            "jsonpath={.metadata.deletionTimestamp}",
-        ];
-        if !cluster.kubectl_ok(ending).is_empty() {
-            cluster.kubectl_ok(["wait", "--for=delete", pod, "-n", SYSTEM, "--timeout=60s"]);
+        let ending = format!("get {pod} {ending}");
+        if !cluster.kubectl_ok(ending.split(' ')).is_empty() {
+            let gone = format!("wait --for=delete {pod} -n istio-system --timeout=60s");
+            cluster.kubectl_ok(gone.split(' '));
             return;
         }
     }
 }
 
 #[test]
-fn the_last_replica_that_stops_frees_the_api_server_first() {
+fn an_outage_stops_nobody_who_does_not_need_lateen() {
     let cluster = Cluster::own();
-    installed(&cluster, &["pilot.replicaCount=2"]);
-    scale(&cluster, 1);
-    settled(&cluster, 1);
-    waits_for_lateen(&cluster);
-    refuses(&cluster);
+    let before = objects(&cluster);
+    installed(&cluster, &["pilot.replicaCount=2", "purge=true"]);
+    the_last_replica_that_stops_frees_the_api_server_first(&cluster);
+    after_a_crash_only_what_lateen_is_for_waits_until_it_is_freed(&cluster);
+    all_gone(&cluster, &before);
+}
+
+fn the_last_replica_that_stops_frees_the_api_server_first(cluster: &Cluster) {
+    scale(cluster, 1);
+    settled(cluster, 1);
+    waits_for_lateen(cluster);
+    refuses(cluster);
 
     let ended = AtomicBool::new(false);
     let taken = thread::scope(|scope| {
@@ -85,24 +72,25 @@ fn the_last_replica_that_stops_frees_the_api_server_first() {
                 }
             }
         });
-        scale(&cluster, 0);
-        settled(&cluster, 0);
-        assert_eq!(policies(&cluster), ["Ignore".to_owned()].into());
+        scale(cluster, 0);
+        settled(cluster, 0);
+        assert_eq!(policies(cluster), ["Ignore".to_owned()].into());
         ended.store(true, Ordering::Release);
         writes.join().unwrap()
     });
     println!("{taken} writes while the last replica stopped, all taken");
     cluster.apply(BAD);
-    scale(&cluster, 1);
-    settled(&cluster, 1);
-    lateen_says(&cluster, &["check", "--webhook", "--timeout=60s"], 0);
-    waits_for_lateen(&cluster);
+    scale(cluster, 1);
+    settled(cluster, 1);
+    lateen_says(cluster, "check --webhook --timeout=60s", 0);
+    waits_for_lateen(cluster);
 }
 
 /// Every replica is gone without a word, and the API server still waits for them.
 fn crash(cluster: &Cluster) {
     let id = "jsonpath={.items[0].status.containerStatuses[0].containerID}";
-    let id = cluster.kubectl_ok(["get", "pods", "-l", "app=istiod", "-n", SYSTEM, "-o", id]);
+    let id = format!("get pods -l app=istiod -n istio-system -o {id}");
+    let id = cluster.kubectl_ok(id.split(' '));
     let id = id.strip_prefix("containerd://").unwrap();
     // It would start it again.
     cluster.kill("kubelet");
@@ -111,28 +99,12 @@ fn crash(cluster: &Cluster) {
     let done = kill.output().unwrap();
     assert!(done.status.success(), "{}", told(&done));
     scale(cluster, 0);
-    let pods = [
-        "wait",
-        "--for=jsonpath={.metadata.deletionTimestamp}",
-        "pods",
-        "-l",
-        "app=istiod",
-        "-n",
-        SYSTEM,
-        "--timeout=60s",
-    ];
-    cluster.kubectl_ok(pods);
+    let pods = "pods -l app=istiod -n istio-system --timeout=60s";
+    let ending = format!("wait --for=jsonpath={{.metadata.deletionTimestamp}} {pods}");
+    cluster.kubectl_ok(ending.split(' '));
     cluster.start("kubelet");
-    cluster.kubectl_ok([
-        "wait",
-        "--for=delete",
-        "pods",
-        "-l",
-        "app=istiod",
-        "-n",
-        SYSTEM,
-        "--timeout=60s",
-    ]);
+    let gone = format!("wait --for=delete {pods}");
+    cluster.kubectl_ok(gone.split(' '));
 }
 
 fn pod(namespace: &str, labels: &str) -> String {
@@ -222,25 +194,21 @@ fn create(cluster: &Cluster, yaml: &str) -> (bool, String) {
     (done.status.success(), told(&done))
 }
 
-#[test]
-fn after_a_crash_only_what_lateen_is_for_waits_until_it_is_freed() {
-    let cluster = Cluster::own();
-    let before = objects(&cluster);
-    installed(&cluster, &["purge=true"]);
+fn after_a_crash_only_what_lateen_is_for_waits_until_it_is_freed(cluster: &Cluster) {
     let space = cluster.space("injected");
     label(&space);
     cluster.apply(GOOD);
-    crash(&cluster);
-    waits_for_lateen(&cluster);
+    crash(cluster);
+    waits_for_lateen(cluster);
 
     let (waiting, free) = (waiting(space.name()), free(space.name()));
     for (yaml, webhook) in &waiting {
-        let (taken, said) = create(&cluster, yaml);
+        let (taken, said) = create(cluster, yaml);
         let named = format!("failed calling webhook \"{webhook}\"");
         assert!(!taken && said.contains(&named), "{yaml}{said}");
     }
     for yaml in &free {
-        let (taken, said) = create(&cluster, yaml);
+        let (taken, said) = create(cluster, yaml);
         assert!(taken, "{yaml}{said}");
     }
     cluster.kubectl_ok(["delete", "virtualservice", "good", "-n", "default"]);
@@ -250,27 +218,23 @@ fn after_a_crash_only_what_lateen_is_for_waits_until_it_is_freed() {
         free.len()
     );
 
-    let said = lateen_says(&cluster, &["check"], 1);
+    let said = lateen_says(cluster, "check", 1);
     assert!(
         said.contains("istio-system/istiod is scaled to 0"),
         "{said}"
     );
-    lateen_says(&cluster, &["uninstall", "--webhooks"], 0);
-    assert_eq!(policies(&cluster), ["Ignore".to_owned()].into());
+    lateen_says(cluster, "uninstall --webhooks", 0);
+    assert_eq!(policies(cluster), ["Ignore".to_owned()].into());
     for (yaml, _) in &waiting {
-        let (taken, said) = create(&cluster, yaml);
+        let (taken, said) = create(cluster, yaml);
         assert!(taken, "{yaml}{said}");
     }
-    scale(&cluster, 1);
-    lateen_says(&cluster, &["check", "--webhook", "--timeout=60s"], 0);
-    let said = lateen_says(&cluster, &["uninstall", "--webhooks"], 1);
+    scale(cluster, 1);
+    lateen_says(cluster, "check --webhook --timeout=60s", 0);
+    let said = lateen_says(cluster, "uninstall --webhooks", 1);
     assert!(said.contains("makes it wait again"), "{said}");
 
-    crash(&cluster);
-    waits_for_lateen(&cluster);
-    helm_ok(&cluster, &["uninstall", "lateen"]);
-    drop(space);
-    cluster.kubectl_ok(["delete", "crds", "--all"]);
-    cluster.kubectl_ok(["delete", "namespace", SYSTEM]);
-    only(&cluster, &before);
+    crash(cluster);
+    waits_for_lateen(cluster);
+    helm_ok(cluster, &["uninstall", "lateen"]);
 }
