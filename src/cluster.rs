@@ -204,7 +204,7 @@ impl Cluster {
     async fn retire(&self) {
         let service = self.pod.revised(SERVICE);
         let namespace = &self.pod.namespace;
-        match k8s::other_endpoints(&self.client, namespace, &service, &self.pod.name).await {
+        match k8s::ready_endpoints(&self.client, namespace, &service, Some(&self.pod.name)).await {
             Ok(0) => {}
             Ok(others) => {
                 tracing::info!("{others} other replicas answer the webhooks");

@@ -15,7 +15,7 @@ mod watch;
 mod webhooks;
 
 pub use client::{ConnectError, connect};
-pub use endpoints::other_endpoints;
+pub use endpoints::ready_endpoints;
 pub use kube::Client;
 pub use lease::Candidate;
 pub use lives::{Alive, Lives, NamespaceLife, Uid};

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::endpoints::ready_endpoints;
 use crate::raw::Raw;
 use crate::resources::Only;
 use crate::watch::health::Health;
@@ -132,13 +133,25 @@ impl Webhooks {
         if found.iter().all(|found| with_policy(found).is_none()) {
             return true;
         }
+        if !self.is_reached(client, found).await {
+            return false;
+        }
+        tracing::info!("the API server reaches the webhooks: from now on it waits for them");
+        write_all(client, found, with_policy).await
+    }
+
+    /// Whether the API server reaches the webhooks. Without validation there is nothing that it could be seen to refuse:
+    /// then a replica that is ready must do.
+    async fn is_reached(&self, client: &Client, [mutating, validating]: &[Found; 2]) -> bool {
+        if validating.object.is_none() {
+            let Some(service) = mutating.service() else {
+                return false;
+            };
+            let ready = ready_endpoints(client, &self.namespace, service, None).await;
+            return ready.is_ok_and(|ready| ready > 0);
+        }
         match self.prove(client).await {
-            Proof::Refused => {
-                tracing::info!(
-                    "the API server reaches the webhooks: from now on it waits for them"
-                );
-                write_all(client, found, with_policy).await
-            }
+            Proof::Refused => true,
             Proof::Accepted => false,
             Proof::Unclear(reason) => {
                 tracing::debug!("the webhooks are not proved yet: {reason}");
@@ -214,6 +227,12 @@ struct Found {
 }
 
 impl Found {
+    /// The Service that its first webhook names.
+    fn service(&self) -> Option<&str> {
+        let first = self.object.as_ref()?.pointer("/webhooks/0")?;
+        first.pointer("/clientConfig/service/name")?.as_str()
+    }
+
     /// What must be written so that every webhook is as `wanted` says, which answers the fields that differ.
     fn patch(&self, wanted: impl Fn(&Value) -> Option<Value>) -> Option<Value> {
         let webhooks = self.object.as_ref()?.get("webhooks")?.as_array()?;
