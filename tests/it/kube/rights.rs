@@ -90,7 +90,7 @@ fn lines(account: &str, grant: &Grant) -> BTreeSet<String> {
         let verbs = words(&rule["verbs"]).join(",");
         let mut line = |what: &str| {
             lines.insert(format!(
-                "{account:<13} {place:<13} {what:<59} {names:<30} {verbs}"
+                "{account:<13} {place:<13} {what:<60} {names:<30} {verbs}"
             ));
         };
         words(&rule["nonResourceURLs"])
@@ -127,11 +127,12 @@ fn the_rights_are_these_and_no_others() {
             table += "\n";
         }
     }
-    assert_eq!(
-        RIGHTS, table,
+    let committed = RIGHTS.lines().filter(|line| !line.starts_with('#'));
+    assert!(
+        committed.eq(table.lines()),
         "the rights differ from rights.txt; they are now:\n{table}"
     );
-    print!("{table}");
+    println!("{} rights, none with a wildcard", table.lines().count());
 }
 
 #[test]
