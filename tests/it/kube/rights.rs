@@ -107,7 +107,7 @@ fn lines(account: &str, grant: &Grant) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_rights_are_these_and_no_others() {
+fn sec_23_the_rights_are_these_and_no_others() {
     let cluster = shared();
     let mut table = String::new();
     for account in ["istiod", "lateen-hooks"] {
@@ -144,7 +144,7 @@ fn the_rights_are_enough() {
 }
 
 #[test]
-fn the_api_server_refuses_the_control_plane_what_it_does_not_need() {
+fn sec_23_the_api_server_refuses_the_control_plane_what_it_does_not_need() {
     let cluster = shared();
     let account = format!("--as=system:serviceaccount:{SYSTEM}:istiod");
     let may = |right: &[&str]| {
