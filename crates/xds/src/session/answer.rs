@@ -119,7 +119,7 @@ impl Session {
     fn changes(&self, kind: Kind, trial: Trial<'_>) -> Vec<(Arc<str>, Option<Arc<Resource>>)> {
         let mut pinned = None;
         let mut changes = Vec::new();
-        for (name, pending) in &self.channel(kind).pending {
+        for (name, pending) in self.channel(kind).in_turn() {
             if trial.is_some_and(|group| !group.iter().any(|(resource, _, _)| resource == name)) {
                 continue;
             }
@@ -128,12 +128,16 @@ impl Session {
                 Step::Remove => changes.push((Arc::clone(name), None)),
                 Step::Wait => continue,
             }
-            // a fault in one route table was seen to freeze another in the same message
-            if kind == Kind::Route && self.mode == Mode::Delta {
+            if self.goes_alone(kind) {
                 break;
             }
         }
         changes
+    }
+
+    /// A fault in one route table was seen to freeze another in the same message.
+    fn goes_alone(&self, kind: Kind) -> bool {
+        kind == Kind::Route && self.mode == Mode::Delta
     }
 
     fn step(
@@ -252,6 +256,10 @@ impl Session {
     ) -> Response {
         self.message += 1;
         let number = self.message;
+        if self.goes_alone(kind) {
+            let alone = changes.first().map(|(name, _)| Arc::clone(name));
+            self.channel_mut(kind).last = alone;
+        }
         let (mut sent, mut removed) = (Vec::new(), Vec::new());
         for (name, resource) in changes {
             let held = self.note_sent(kind, &name, resource.as_ref());

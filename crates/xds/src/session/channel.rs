@@ -4,6 +4,7 @@
 //! list of what it was sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::names::Names;
@@ -85,6 +86,8 @@ pub(super) struct Channel {
     /// Whether a response is due even if it is empty.
     pub answer: bool,
     pub pending: BTreeMap<Arc<str>, Pending>,
+    /// The last name that went alone into a message.
+    pub last: Option<Arc<str>>,
     pub unanswered: VecDeque<Message>,
     /// What Envoy last acknowledged of each name in an unanswered message.
     pub good: BTreeMap<Arc<str>, Held>,
@@ -98,6 +101,16 @@ impl Channel {
             && self.unanswered.is_empty()
             && !self.answer
             && !self.refusals.is_searching()
+    }
+
+    /// The pending names, those first that were not the last to go alone: one that changes all the time must not starve
+    /// the others.
+    pub fn in_turn(&self) -> impl Iterator<Item = (&Arc<str>, &Pending)> {
+        let last = self.last.as_deref().unwrap_or_default();
+        let after = (Bound::Excluded(last), Bound::Unbounded);
+        let rest = (Bound::Unbounded, Bound::Included(last));
+        let after = self.pending.range::<str, _>(after);
+        after.chain(self.pending.range::<str, _>(rest))
     }
 
     /// Takes note that a name must be answered; `held` is what Envoy has unless we know better.

@@ -302,6 +302,27 @@ fn a_busy_kind_does_not_starve_the_others() {
 }
 
 #[test]
+fn a_busy_route_table_does_not_starve_the_others() {
+    let with = |busy: &str, other: &str| {
+        let busy = world().route("80", "x", busy, &["a"]);
+        busy.route("8080", "x", other, &["a"])
+    };
+    let mut stream = Stream::synced(Mode::Delta, &with("1", "1"));
+    let mut tables = Vec::new();
+    for n in 2..6 {
+        stream.view(&with(&n.to_string(), "2"));
+        let response = stream.session.next(stream.now).unwrap();
+        tables.extend(
+            response
+                .resources
+                .iter()
+                .map(|table| table.name().to_string()),
+        );
+    }
+    assert_eq!(tables, ["80", "8080", "80", "80"]);
+}
+
+#[test]
 fn sotw_has_the_order_only() {
     let mut stream = Stream::synced(Mode::Sotw, &world());
     stream.view(&moved());
