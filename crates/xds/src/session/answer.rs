@@ -123,6 +123,10 @@ impl Session {
             if trial.is_some_and(|group| !group.iter().any(|(resource, _, _)| resource == name)) {
                 continue;
             }
+            // Tables are large and answered at once: a slow Envoy gets the newest, not a queue of old ones.
+            if self.goes_alone(kind) && self.channel(kind).is_in_flight(name) {
+                continue;
+            }
             match self.step(kind, name, pending, trial, &mut pinned) {
                 Step::Send(resource) => changes.push((Arc::clone(name), Some(resource))),
                 Step::Remove => changes.push((Arc::clone(name), None)),

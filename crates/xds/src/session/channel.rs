@@ -142,6 +142,12 @@ impl Channel {
         self.good.entry(Arc::clone(name)).or_insert(held);
     }
 
+    /// Whether a message with this name is unanswered.
+    pub fn is_in_flight(&self, name: &str) -> bool {
+        let mut names = self.unanswered.iter().flat_map(Message::names);
+        names.any(|other| **other == *name)
+    }
+
     /// Whether so much is unanswered that nothing more may be sent.
     pub fn is_full(&self) -> bool {
         self.unanswered.len() >= MAX_UNANSWERED

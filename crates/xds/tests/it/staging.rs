@@ -241,7 +241,9 @@ fn a_route_waits_for_the_first_endpoint_of_what_it_needs() {
         "x waits, y does not"
     );
     stream.ack(Endpoint);
-    assert_eq!(stream.flush(), ["eds b=2", "rds 80{x=2 y=2}"]);
+    assert_eq!(stream.flush(), ["eds b=2"]);
+    stream.ack(Route);
+    assert_eq!(stream.flush(), ["rds 80{x=2 y=2}"]);
 }
 
 #[test]
@@ -318,8 +320,24 @@ fn a_busy_route_table_does_not_starve_the_others() {
                 .iter()
                 .map(|table| table.name().to_string()),
         );
+        stream.unanswered.push(response);
+        stream.ack(Route);
     }
     assert_eq!(tables, ["80", "8080", "80", "80"]);
+}
+
+#[test]
+fn a_slow_envoy_gets_the_newest_of_a_route_table_and_no_queue_of_old_ones() {
+    let mut stream = Stream::synced(Mode::Delta, &world());
+    let with = |n: &str| world().route("80", "x", n, &["a"]);
+    stream.view(&with("2"));
+    assert_eq!(stream.flush(), ["rds 80{x=2 y=1}"]);
+    for n in 3..9 {
+        stream.view(&with(&n.to_string()));
+        assert_eq!(stream.flush(), NOTHING);
+    }
+    stream.ack(Route);
+    assert_eq!(stream.flush(), ["rds 80{x=8 y=1}"]);
 }
 
 #[test]

@@ -171,7 +171,7 @@ pub struct Stream {
     pub session: Session,
     pub now: Duration,
     mode: Mode,
-    unanswered: Vec<Response>,
+    pub unanswered: Vec<Response>,
     pub events: Vec<Event>,
 }
 
