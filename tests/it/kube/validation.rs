@@ -124,7 +124,7 @@ const WRONG: &[(By, Written, &str, &str)] = &[
         Written(
             DESTINATION_RULE,
             "v1",
-            "{host: a, trafficPolicy: {tls: {mode: MUTAL}}}",
+            "{host: a, trafficPolicy: {tls: {mode: STRICT}}}",
         ),
         "spec.trafficPolicy.tls.mode",
         "\"ISTIO_MUTUAL\"",
@@ -167,7 +167,7 @@ const WRONG: &[(By, Written, &str, &str)] = &[
     ),
     (
         By::Schema,
-        Written(AUTHORIZATION_POLICY, "v1", "{action: ALOW}"),
+        Written(AUTHORIZATION_POLICY, "v1", "{action: PERMIT}"),
         "spec.action",
         "\"ALLOW\"",
     ),
