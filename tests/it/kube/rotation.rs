@@ -96,13 +96,16 @@ fn another_root_reaches_everything_that_hangs_on_it() {
     }
 
     // Its certificate is of the new root, the server's and the old client's are of the old one. It is injected, so the
-    // webhook's certificate is trusted too.
+    // webhook's certificate is trusted too. The old ones trust it once their kubelet has brought them the new roots.
     space.apply(&app("late").port(8080).yaml());
     ready(&space, "late");
+    for (from, to) in [("late", "server"), ("client", "late")] {
+        let url = format!("http://{to}:8080/");
+        let trusted = (0..1500).any(|_| get(&space, from, &url).status == Some(200));
+        assert!(trusted, "{from} and {to} trust each other");
+    }
     let outcomes = calls(&space, "late", Call::get("http://server:8080/"), 20, 4);
     assert!(failed(&outcomes).is_empty(), "{:#?}", failed(&outcomes));
-    let trusted = (0..1500).any(|_| get(&space, "client", "http://late:8080/").status == Some(200));
-    assert!(trusted, "the old client trusts the new root");
     load.wait_for(20);
     let outcomes = load.stop();
     println!(
