@@ -8,6 +8,7 @@ mod lease;
 mod lives;
 mod raw;
 mod resources;
+mod retry;
 mod root_certs;
 mod secrets;
 mod tokens;

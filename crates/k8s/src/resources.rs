@@ -39,10 +39,15 @@ impl Only {
     }
 }
 
-/// ConfigMaps, which are no objects of the mesh.
+/// A kind by its names, for those that are no objects of the mesh.
+pub(crate) fn named(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
+}
+
+/// ConfigMaps.
 pub(crate) fn config_maps() -> ApiResource {
-    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
-    ApiResource::from_gvk_with_plural(&kind, "configmaps")
+    named("", "v1", "ConfigMap", "configmaps")
 }
 
 /// A kind under its stored version, which stands first in the table.
@@ -51,6 +56,5 @@ pub(crate) fn resource(kind: Kind) -> Option<ApiResource> {
         .iter()
         .find(|info| info.kind == kind.as_str())?;
     let version = info.versions.first()?;
-    let named = GroupVersionKind::gvk(info.group, version, info.kind);
-    Some(ApiResource::from_gvk_with_plural(&named, info.plural))
+    Some(named(info.group, version, info.kind, info.plural))
 }

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::{Patch, PatchParams};
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use crate::lives::Lives;
 use crate::raw::Raw;
 use crate::resources::{Only, config_maps};
+use crate::retry;
 use crate::watch::follow::{Follower, Seen, Sink};
 use crate::watch::health::Health;
 
@@ -27,8 +27,6 @@ const LABEL: (&str, &str) = ("istio.io/config", "true");
 const MANAGER: &str = "lateen";
 /// How many are written at once.
 const AT_ONCE: usize = 8;
-/// The wait after a failed write.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What each Namespace's ConfigMap says now.
 #[derive(Default)]
@@ -67,18 +65,12 @@ pub async fn publish_roots(
         } else {
             true
         };
-        let again = async {
-            match is_done {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(RETRY).await,
-            }
-        };
         let gone = tokio::select! {
             changed = roots.changed() => changed.is_err(),
             changed = leads.changed() => changed.is_err(),
             changed = maps.changed() => changed.is_err(),
             changed = namespaces.changed() => changed.is_err(),
-            () = again => false,
+            () = retry::unless(is_done) => false,
         };
         if gone {
             return;

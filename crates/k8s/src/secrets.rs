@@ -8,12 +8,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::resources::Only;
+use crate::resources::{Only, named};
 use crate::watch::health::Health;
 use crate::watch::one;
 
@@ -55,8 +54,7 @@ impl Secrets {
             namespace: Some(self.namespace.clone()),
             name: name.to_owned(),
         };
-        let kind = GroupVersionKind::gvk("", "v1", "Secret");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "secrets");
+        let resource = named("", "v1", "Secret", "secrets");
         let mut objects = one::follow(&self.client, health, resource, only);
         let (latest, seen) = watch::channel(None);
         tokio::spawn(async move {

@@ -2,24 +2,22 @@
 //! has proved that it reaches the webhook. Who installs them says `Ignore`, so that nothing waits for Lateen before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::endpoints::ready_endpoints;
 use crate::raw::Raw;
-use crate::resources::Only;
+use crate::resources::{Only, named};
+use crate::retry;
 use crate::watch::health::Health;
 use crate::watch::one;
 
-/// The wait between two attempts to prove or to write.
-const RETRY: Duration = Duration::from_millis(500);
 /// What a refusal by a webhook begins with, whatever the webhook.
 const DENIED: &str = "admission webhook";
 
@@ -103,18 +101,12 @@ impl Webhooks {
             } else {
                 true
             };
-            let again = async {
-                match is_done {
-                    true => std::future::pending().await,
-                    false => tokio::time::sleep(RETRY).await,
-                }
-            };
             let gone = tokio::select! {
                 changed = bundle.changed() => changed.is_err(),
                 changed = leads.changed() => changed.is_err(),
                 changed = mutating.changed() => changed.is_err(),
                 changed = validating.changed() => changed.is_err(),
-                () = again => false,
+                () = retry::unless(is_done) => false,
             };
             if gone {
                 return;
@@ -162,8 +154,10 @@ impl Webhooks {
 
     /// Offers, dry-run, an object that validation refuses and CRD schemas let pass.
     pub async fn prove(&self, client: &Client) -> Proof {
-        let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService"),
+        let resource = named(
+            "networking.istio.io",
+            "v1",
+            "VirtualService",
             "virtualservices",
         );
         let bad = json!({
@@ -301,8 +295,7 @@ fn validating() -> ApiResource {
 }
 
 fn resource(kind: &str, plural: &str) -> ApiResource {
-    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
-    ApiResource::from_gvk_with_plural(&kind, plural)
+    named("admissionregistration.k8s.io", "v1", kind, plural)
 }
 
 #[cfg(test)]
