@@ -28,9 +28,11 @@ const PACE_MS: u64 = 10;
 const SORTS: [Sort; 3] = [VIRTUAL_SERVICE, DESTINATION_RULE, SERVICE];
 /// How many objects of each kind the changes are about.
 const NAMES: usize = 30;
-/// How long the control plane may take to know everything once the API server is back: TCP's own patience with a
-/// connection that died in silence, and a list.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// So many calls pass between two looks at something that is waited for.
+const LOOK: usize = 5;
+/// How long the control plane may take to know everything once the API server is back: a connection on which nothing
+/// comes is probed and given up, another is opened, and a list is read.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long and how many: shorter in the gate than in a soak.
 struct Size {
@@ -344,6 +346,7 @@ impl Scene {
         let ready = ["get", "--raw", "/readyz"];
         while !self.cluster.kubectl(ready).status.success() {
             assert!(began.elapsed() < PATIENCE, "it does not come back");
+            self.load.wait_for(LOOK);
         }
     }
 
@@ -363,6 +366,7 @@ impl Scene {
                 let left: BTreeMap<_, _> = known.iter().filter(|one| !has(&wanted, one)).collect();
                 panic!("lost: {lost:#?}\nleft over: {left:#?}");
             }
+            self.load.wait_for(LOOK);
         }
     }
 

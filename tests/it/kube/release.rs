@@ -286,6 +286,9 @@ spec:
 fn beside_crds_of_others(cluster: &Cluster, before: &Objects) {
     let crds = format!("{}/files/crds", chart());
     cluster.kubectl_ok(["apply", "--server-side", "-f", &crds]);
+    // The API server writes their conditions a little later, which changes their versions too.
+    let established = "wait crd --all --for=condition=Established --timeout=30s";
+    cluster.kubectl_ok(established.split(' '));
     let versions = "get crds -o jsonpath={.items[*].metadata.resourceVersion}";
     let versions = || cluster.kubectl_ok(versions.split(' '));
     let of_others = versions();
