@@ -2,17 +2,25 @@
 
 use std::sync::{Arc, OnceLock};
 
-use k8s::Health;
+use k8s::{Health, WatchHealth};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByResource {
     resource: String,
+}
+
+impl ByResource {
+    fn of(watch: &WatchHealth) -> Self {
+        Self {
+            resource: watch.resource.clone(),
+        }
+    }
 }
 
 /// The watches, which begin after the metrics.
@@ -24,16 +32,28 @@ impl Collector for Watches {
         let Some(health) = self.0.get() else {
             return Ok(());
         };
+        let watches = health.watches();
         let mut family = encoder.encode_descriptor(
             "lateen_watch_stale_seconds",
             "For how long a watch of the API server has been lost, 0 when it is well",
             None,
             MetricType::Gauge,
         )?;
-        for (resource, seconds) in health.stale_seconds() {
-            let label = ByResource { resource };
+        for watch in &watches {
+            let label = ByResource::of(watch);
             let encoder = family.encode_family(&label)?;
-            ConstGauge::new(seconds).encode(encoder)?;
+            ConstGauge::new(watch.stale_seconds).encode(encoder)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "lateen_watch_lists",
+            "How often a watch of the API server has read all that there is",
+            None,
+            MetricType::Counter,
+        )?;
+        for watch in &watches {
+            let label = ByResource::of(watch);
+            let encoder = family.encode_family(&label)?;
+            ConstCounter::new(watch.lists).encode(encoder)?;
         }
         Ok(())
     }

@@ -24,5 +24,5 @@ pub use resources::Only;
 pub use root_certs::publish_roots;
 pub use secrets::{SecretData, SecretError, Secrets};
 pub use tokens::{Judgement, PublishedKeys, Tokens, Unavailable};
-pub use watch::{Data, Following, Health, Report, Settings, kinds, start};
+pub use watch::{Data, Following, Health, Report, Settings, WatchHealth, kinds, start};
 pub use webhooks::{FailurePolicy, Proof, Webhooks};

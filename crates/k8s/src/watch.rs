@@ -26,7 +26,7 @@ use config_map::ConfigMap;
 use follow::Follower;
 use objects::Objects;
 
-pub use health::Health;
+pub use health::{Health, WatchHealth};
 
 /// What the watches are told.
 #[derive(Clone, Debug)]

@@ -1,11 +1,16 @@
-//! discoverySelectors: which namespaces exist for the mesh, and that it follows their labels.
+//! What exists for the mesh while it runs: the namespaces that discoverySelectors choose, and the kinds whose CRDs are
+//! installed.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use testkit::Cluster;
+use testkit::{Cluster, Space};
 
-use super::installed::{SYSTEM, install, told};
+use super::installed::{SYSTEM, chart, install, told};
 use super::plane::Plane;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const CRD: &str = "virtualservices.networking.istio.io";
 
 const SERVICE: &str = r#"
 apiVersion: v1
@@ -14,14 +19,67 @@ metadata: {name: cart}
 spec: {ports: [{name: http, port: 80}]}
 "#;
 
-/// The namespaces of which the control plane knows a Service.
-fn known(plane: &Plane) -> BTreeSet<String> {
+const ROUTE: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart}
+spec: {hosts: [cart], http: [{route: [{destination: {host: cart}}]}]}
+"#;
+const RULE: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart}
+spec: {host: cart}
+"#;
+
+/// The namespaces of which the control plane knows an object of a kind.
+fn known(plane: &Plane, kind: &str) -> BTreeSet<String> {
     let objects = plane.configz();
     let objects = objects.as_array().unwrap().iter();
-    let services = objects.filter(|object| object["kind"] == "Service");
-    services
+    let of_kind = objects.filter(|object| object["kind"] == kind);
+    of_kind
         .map(|service| service["namespace"].as_str().unwrap().to_owned())
         .collect()
+}
+
+fn becomes(plane: &Plane, kind: &str, wanted: &[&str]) {
+    let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    let began = Instant::now();
+    loop {
+        let now = known(plane, kind);
+        if now == wanted {
+            return;
+        }
+        let waited = began.elapsed() > PATIENCE;
+        assert!(!waited, "{kind}: {now:?} instead of {wanted:?}");
+    }
+}
+
+/// A kind whose CRD goes takes its objects with it and nothing else; it is followed again once the CRD is back.
+fn kinds_come_and_go(space: &Space, plane: &Plane) {
+    let (own, none): (&[&str], &[&str]) = (&[space.name()], &[]);
+    let crd = format!(
+        "{}/files/crds/networking.istio.io_virtualservices.yaml",
+        chart()
+    );
+    space.apply(ROUTE);
+    space.apply(RULE);
+    becomes(plane, "VirtualService", own);
+    becomes(plane, "DestinationRule", own);
+    let cluster = space.cluster();
+    cluster.kubectl_ok(["delete", "crd", CRD]);
+    becomes(plane, "VirtualService", none);
+    let said = "the API server has no virtualservices: install the CRDs to use them";
+    let began = Instant::now();
+    while !plane.log().contains(said) {
+        assert!(began.elapsed() < PATIENCE, "{}", plane.log());
+    }
+    space.kubectl_ok(&["delete", "destinationrule", "cart"]);
+    becomes(plane, "DestinationRule", none);
+    cluster.kubectl_ok(["apply", "--server-side", "-f", &crd]);
+    cluster.kubectl_ok(["wait", "crd", CRD, "--for=condition=Established"]);
+    space.apply(ROUTE);
+    becomes(plane, "VirtualService", own);
 }
 
 #[test]
@@ -35,11 +93,7 @@ fn the_mesh_is_of_the_namespaces_that_are_selected() {
         space.apply(SERVICE);
     }
     let plane = Plane::of(&cluster);
-    let becomes = |wanted: &[&str]| {
-        let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        let last = (0..200).map(|_| known(&plane)).find(|now| *now == wanted);
-        assert!(last.is_some(), "{wanted:?}, not {:?}", known(&plane));
-    };
+    let becomes = |wanted: &[&str]| becomes(&plane, "Service", wanted);
     becomes(&[SYSTEM]);
     cluster.kubectl_ok(["label", "namespace", inside.name(), "mesh=yes"]);
     becomes(&[SYSTEM, inside.name()]);
@@ -55,4 +109,5 @@ fn the_mesh_is_of_the_namespaces_that_are_selected() {
         "default",
         "kube-system",
     ]);
+    kinds_come_and_go(&inside, &plane);
 }

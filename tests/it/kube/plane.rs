@@ -1,5 +1,6 @@
 //! The control plane's pod as its operators see it: where it is, what it logs, what it costs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -65,6 +66,20 @@ impl Plane {
     pub fn configz(&self) -> Value {
         let page = || http("127.0.0.1:8080", "GET", "/debug/configz", "");
         serde_json::from_str(&in_network_of(self.process, page).unwrap()).unwrap()
+    }
+
+    /// The values of a metric, each by its labels.
+    pub fn metric(&self, name: &str) -> BTreeMap<String, f64> {
+        let page = || http("127.0.0.1:15014", "GET", "/metrics", "");
+        let page = in_network_of(self.process, page).unwrap();
+        let value = |line: &str| {
+            let (labels, value) = line
+                .strip_prefix(name)?
+                .strip_prefix('{')?
+                .split_once("} ")?;
+            Some((labels.to_owned(), value.parse().unwrap()))
+        };
+        page.lines().filter_map(value).collect()
     }
 
     /// The processor time that it has had so far.

@@ -19,6 +19,8 @@ const REQUEST_SECONDS: u32 = 120;
 /// The wait after a failure, and its limit: an API server that is back is asked within two seconds.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// A request that has not failed for so long has been answered: a connection that is dead is given up before.
+const ANSWERED: Duration = Duration::from_secs(15);
 
 /// What a watch says.
 pub enum Seen {
@@ -118,6 +120,11 @@ impl Follower {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                // Where nothing changes, nothing comes that says so.
+                () = tokio::time::sleep(ANSWERED), if self.watch.waits() => {
+                    self.watch.is_well();
+                    continue;
+                }
                 () = self.chosen_anew() => {
                     events = watcher(self.api.clone(), self.config.clone()).boxed();
                     continue;
@@ -149,6 +156,9 @@ impl Follower {
             if !matches!(seen, Seen::Begin) {
                 self.watch.is_well();
                 waits = self::waits();
+            }
+            if matches!(seen, Seen::Complete) {
+                self.watch.has_listed();
             }
             if !sink.take(seen) {
                 return;

@@ -1,11 +1,28 @@
 //! How the watches are: while one is lost, what it last said is served on, and metrics and the log say so.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// All watches.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<Vec<(String, Arc<Mutex<State>>)>>);
+pub struct Health(Mutex<Vec<(String, Arc<Mutex<Entry>>)>>);
+
+/// How one watch is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchHealth {
+    /// What it follows: the plural of a kind, or one object.
+    pub resource: String,
+    /// For how many seconds it has been lost; 0 when it is well.
+    pub stale_seconds: f64,
+    /// How often it has read all that there is. A watch that is taken up where it was reads nothing again.
+    pub lists: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    lists: u64,
+}
 
 #[derive(Debug)]
 enum State {
@@ -20,37 +37,55 @@ enum State {
 /// One watch's own entry.
 pub struct Watch {
     name: String,
-    state: Arc<Mutex<State>>,
+    entry: Arc<Mutex<Entry>>,
 }
 
 impl Health {
     /// The entry of a watch of that name.
     pub(crate) fn watch(&self, name: String) -> Watch {
-        let state = Arc::new(Mutex::new(State::New(Instant::now())));
-        let entry = (name.clone(), Arc::clone(&state));
+        let entry = Arc::new(Mutex::new(Entry {
+            state: State::New(Instant::now()),
+            lists: 0,
+        }));
+        let own = (name.clone(), Arc::clone(&entry));
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(entry);
-        Watch { name, state }
+            .push(own);
+        Watch { name, entry }
     }
 
-    /// For each watch, for how many seconds it has been lost; 0 when it is well.
+    /// How each watch is.
     #[must_use]
-    pub fn stale_seconds(&self) -> Vec<(String, f64)> {
+    pub fn watches(&self) -> Vec<WatchHealth> {
         let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = |(name, state): &(String, Arc<Mutex<State>>)| {
-            let since = match &*state.lock().unwrap_or_else(PoisonError::into_inner) {
+        let health = |(name, entry): &(String, Arc<Mutex<Entry>>)| {
+            let entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+            let stale_seconds = match entry.state {
                 State::New(since) | State::Lost(since) => since.elapsed().as_secs_f64(),
                 State::Well | State::Absent => 0.0,
             };
-            (name.clone(), since)
+            WatchHealth {
+                resource: name.clone(),
+                stale_seconds,
+                lists: entry.lists,
+            }
         };
-        watches.iter().map(seconds).collect()
+        watches.iter().map(health).collect()
     }
 }
 
 impl Watch {
+    /// It has read all that there is.
+    pub(crate) fn has_listed(&self) {
+        self.entry().lists += 1;
+    }
+
+    /// Whether it was lost and has not been heard of since.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.entry().state, State::Lost(_))
+    }
+
     pub(crate) fn is_well(&self) {
         let before = self.replace(State::Well);
         match before {
@@ -74,7 +109,7 @@ impl Watch {
     }
 
     pub(crate) fn is_lost(&self, reason: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut self.entry().state;
         match *state {
             State::Lost(_) => tracing::debug!("the watch of {}: {reason}", self.name),
             State::New(since) => {
@@ -92,7 +127,10 @@ impl Watch {
     }
 
     fn replace(&self, state: State) -> State {
-        let mut now = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut now, state)
+        std::mem::replace(&mut self.entry().state, state)
+    }
+
+    fn entry(&self) -> MutexGuard<'_, Entry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
