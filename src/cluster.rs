@@ -14,6 +14,7 @@ use model::{Kind, TrustDomain};
 use store::SourceId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::args::{Arguments, Pod};
 use crate::identity::ClusterReviewer;
@@ -125,22 +126,28 @@ impl Cluster {
 
     /// Takes over what somebody puts into the Secret of the root, and puts the root back if the Secret is deleted: a
     /// restart would make another root, which no proxy trusts.
-    pub fn follow_root(&self, rotation: Arc<Rotation>) {
+    pub fn follow_root(&self, mut rotation: Rotation) {
         let (store, (name, _)) = (self.root_store(), ROOT_SECRET);
         let mut secret = store.secrets.follow(name, &self.following.health);
         tokio::spawn(async move {
-            let (mut said, mut was_there) = (None, false);
-            while secret.changed().await.is_ok() {
+            let mut was_there = false;
+            loop {
+                tokio::select! {
+                    changed = secret.changed() => if changed.is_err() { return },
+                    () = rotation.is_due() => {
+                        rotation.activate_if_due(Instant::now());
+                        continue;
+                    }
+                }
                 let now = secret.borrow_and_update().clone();
                 match now {
                     Some(data) => {
                         was_there = true;
-                        rotation.take(Ok(ca_files(&data)), &mut said);
+                        rotation.take(Ok(ca_files(&data)));
                     }
                     None if was_there => {
                         tracing::warn!("the Secret {name} was deleted: it is put back");
-                        let files = rotation.authority.files();
-                        if let Err(error) = store.put(&files).await {
+                        if let Err(error) = store.put(&rotation.files()).await {
                             tracing::error!("the Secret of the root was not put back: {error}");
                         }
                     }

@@ -65,7 +65,6 @@ impl Origin {
 
     /// Follows the CA's files from now on.
     pub fn follow_ca(&self, arguments: &Arguments, rotation: Rotation) {
-        let rotation = Arc::new(rotation);
         match (arguments.plugged_in_ca(), self) {
             (Some(dir), _) => drop(tokio::spawn(rotation.follow_folder(dir))),
             (None, Self::Cluster(cluster)) => cluster.follow_root(rotation),

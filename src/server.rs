@@ -171,11 +171,7 @@ impl Server {
         }
         let roots = watch::Sender::new(trust.authority.root_bundle());
         let published = roots.subscribe();
-        let rotation = Rotation {
-            authority: Arc::clone(&trust.authority),
-            serving: Arc::clone(&tls),
-            roots,
-        };
+        let rotation = Rotation::new(Arc::clone(&trust.authority), Arc::clone(&tls), roots);
         origin.follow_ca(arguments, rotation);
         if let (Origin::Cluster(cluster), Some(https)) = (origin, https) {
             let injector = Injector::new(cluster.following());

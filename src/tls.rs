@@ -261,12 +261,16 @@ pub(crate) mod tests {
 
     /// What a test serves TLS with.
     pub(crate) fn serving() -> Arc<Serving> {
-        // Another test may have been first.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (domain, now) = (TrustDomain::cluster_local(), SystemTime::now());
         let files = CaFiles::self_signed(&domain, now).unwrap();
-        let authority = Authority::new(&files, domain, now).unwrap();
-        Serving::new(Arc::new(authority), Vec::new()).unwrap()
+        serving_of(Arc::new(Authority::new(&files, domain, now).unwrap()))
+    }
+
+    /// The same, of an authority.
+    pub(crate) fn serving_of(authority: Arc<Authority>) -> Arc<Serving> {
+        // Another test may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Serving::new(authority, Vec::new()).unwrap()
     }
 
     #[test]

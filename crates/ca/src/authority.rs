@@ -93,6 +93,18 @@ pub struct Authority {
     material: ArcSwap<Material>,
 }
 
+/// What became of an operator's other files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// They are the same.
+    Unchanged,
+    /// Their roots are trusted from now on. Its own key signs on: nobody trusts the new one yet. Once everybody has
+    /// heard of the roots, [`Authority::replace`] has the new key sign.
+    Published,
+    /// Their key signs from now on.
+    Activated,
+}
+
 /// What an operator's rotation replaces as a whole.
 struct Material {
     files: CaFiles,
@@ -177,6 +189,32 @@ impl Authority {
         }
         self.material.store(Arc::new(Material::new(files, now)?));
         Ok(true)
+    }
+
+    /// Takes other files over in the order in which no handshake fails: roots that are new are published first, and
+    /// nobody is given a certificate that hangs on them before. Where the files do not trust what has signed so far,
+    /// there is no such order, and they are in use at once.
+    ///
+    /// # Errors
+    /// [`InvalidCa`] names the file at fault; the authority stays as it is.
+    pub fn rotate(&self, files: &CaFiles, now: SystemTime) -> Result<Rotated, InvalidCa> {
+        let current = self.files();
+        if current == *files {
+            return Ok(Rotated::Unchanged);
+        }
+        let next = Material::new(files, now)?;
+        let is_known = Material::new(&files.trusting(&current), now).is_ok();
+        let published = Material::new(&current.trusting(files), now);
+        match published {
+            Ok(published) if !is_known => {
+                self.material.store(Arc::new(published));
+                Ok(Rotated::Published)
+            }
+            Ok(_) | Err(_) => {
+                self.material.store(Arc::new(next));
+                Ok(Rotated::Activated)
+            }
+        }
     }
 
     /// The files that it was made of, the key included.

@@ -17,7 +17,7 @@ mod state;
 mod template;
 mod token;
 
-pub use authority::{Authority, IssuedChain, Refused, SERVING_NAMES, ServingCertificate};
+pub use authority::{Authority, IssuedChain, Refused, Rotated, SERVING_NAMES, ServingCertificate};
 pub use csr::{InvalidCsr, MAX_CSR_BYTES};
 pub use identity::{Caller, Credentials, Denied, MeshReviewer, PeerCertificates, Review, Reviewer};
 pub use path::InvalidCa;

@@ -62,6 +62,14 @@ impl CaFiles {
         })
     }
 
+    /// The same CA in a mesh that trusts the roots of `other`.
+    pub(crate) fn trusting(&self, other: &Self) -> Self {
+        Self {
+            root_cert: other.root_cert.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Reads an operator's `cacerts` directory. A missing `cert-chain.pem` counts as empty.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Another root of trust while the mesh runs: everything that hangs on it changes in step, and no call fails.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,12 +8,14 @@ use ca::CaFiles;
 use lab::app::Call;
 use model::TrustDomain;
 use serde_json::json;
-use testkit::Cluster;
+use testkit::{Cluster, Space};
 
-use super::apps::{Load, app, calls, failed, get, ready};
+use super::apps::{Load, app, calls, failed, ready};
 use super::installed::{SYSTEM, install, label, told};
 
 const SECRET: &str = "istio-ca-secret";
+/// New roots are published for two minutes before they sign.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// The text of one key of the Secret of the root.
 fn secret(cluster: &Cluster, key: &str) -> String {
@@ -32,6 +34,16 @@ fn becomes(what: &str, wanted: &str, ask: impl Fn() -> String) {
         }
     }
     panic!("{what} is not {wanted:?} but {last:?}");
+}
+
+/// A pod that comes now talks to those that are there, both ways, from its first call.
+fn joins(space: &Space, name: &str) {
+    space.apply(&app(name).port(8080).yaml());
+    ready(space, name);
+    for (from, to) in [(name, "server"), ("client", name)] {
+        let outcomes = calls(space, from, Call::get(&format!("http://{to}:8080/")), 20, 4);
+        assert!(failed(&outcomes).is_empty(), "{:#?}", failed(&outcomes));
+    }
 }
 
 #[test]
@@ -95,17 +107,22 @@ fn another_root_reaches_everything_that_hangs_on_it() {
         });
     }
 
-    // Its certificate is of the new root, the server's and the old client's are of the old one. It is injected, so the
-    // webhook's certificate is trusted too. The old ones trust it once their kubelet has brought them the new roots.
-    space.apply(&app("late").port(8080).yaml());
-    ready(&space, "late");
-    for (from, to) in [("late", "server"), ("client", "late")] {
-        let url = format!("http://{to}:8080/");
-        let trusted = (0..1500).any(|_| get(&space, from, &url).status == Some(200));
-        assert!(trusted, "{from} and {to} trust each other");
+    // Until everybody has heard of the new root the old one signs. Who comes meanwhile is injected, so the webhook's
+    // certificate is trusted, and is trusted by all.
+    joins(&space, "early");
+    let signs = "signs with its new key";
+    let all_sign = || {
+        let logs = pods
+            .split(' ')
+            .map(|pod| cluster.kubectl_ok(["-n", SYSTEM, "logs", pod]));
+        logs.filter(|log| log.contains(signs)).count() == 2
+    };
+    let began = Instant::now();
+    while !all_sign() {
+        assert!(began.elapsed() < PATIENCE, "nobody {signs}");
+        load.wait_for(50);
     }
-    let outcomes = calls(&space, "late", Call::get("http://server:8080/"), 20, 4);
-    assert!(failed(&outcomes).is_empty(), "{:#?}", failed(&outcomes));
+    joins(&space, "late");
     load.wait_for(20);
     let outcomes = load.stop();
     println!(
