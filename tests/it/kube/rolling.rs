@@ -23,10 +23,13 @@ fn roll(native: &str) {
     load.wait_for(100);
     space.kubectl_ok(&["rollout", "restart", "deployment/server"]);
     ready(&space, "server");
-    let pods = ["get", "pods", "-l", "app=server", "-o", "name"];
-    let names = space.kubectl_ok(&[&pods[..], &["--field-selector=status.phase=Running"]].concat());
-    for pod in names.lines().take(2) {
-        space.kubectl_ok(&["delete", pod]);
+    // Pods of before still end.
+    let staying =
+        "{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}";
+    let pods = ["get", "pods", "-l", "app=server", "-o", "go-template"];
+    let names = space.kubectl_ok(&[&pods[..], &["--template", staying]].concat());
+    for pod in names.split_whitespace().take(2) {
+        space.kubectl_ok(&["delete", "pod", pod]);
         ready(&space, "server");
     }
     load.wait_for(200);
