@@ -23,6 +23,7 @@ pub use name_table::*;
 pub use route::*;
 
 /// The vocabulary that the values are written in, for `translate`, which sees only this crate.
+pub use ipnet::IpNet;
 pub use model;
 
 /// One thing that some Envoy needs: the unit of building, hashing, encoding and sharing.

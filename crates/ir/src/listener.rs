@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomain};
 
 use crate::{Authorization, ClusterName, ListenerName, RouteTableName, ServiceRef};
@@ -15,12 +16,25 @@ pub struct OutboundListener {
     pub name: ListenerName,
     /// Further addresses of the same service (dual stack), ordered.
     pub more_addresses: Arc<[IpAddr]>,
-    /// What it does.
+    /// Connections that are told apart before anything else. No connection can meet the conditions of two equally.
+    pub chosen: Arc<[ChosenConnections]>,
+    /// What it does with all others.
     pub traffic: OutboundTraffic,
     /// What happens to what it cannot route.
     pub fallback: OutboundTrafficPolicy,
     /// Where it logs.
     pub access_log: Option<AccessLog>,
+}
+
+/// Connections that an outbound listener tells apart, and where their bytes go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChosenConnections {
+    /// What the caller asks TLS for, ordered; a wildcard begins with `*.`. Empty: anything, TLS or not.
+    pub sni: Arc<[Arc<str>]>,
+    /// What the caller addressed, ordered; empty: anything.
+    pub destinations: Arc<[IpNet]>,
+    /// Where to.
+    pub backend: TcpBackend,
 }
 
 /// What an outbound listener does with a connection.
@@ -32,17 +46,37 @@ pub enum OutboundTraffic {
     Tcp(TcpBackend),
     /// HTTP by this route table if the first bytes are HTTP, else bytes to this cluster.
     Detect(RouteTableName, TcpBackend),
+    /// Nothing: it falls back.
+    Fallback,
 }
 
 /// Where the bytes of a connection go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TcpBackend {
-    /// The cluster.
-    pub cluster: ClusterName,
-    /// The service behind it, for telemetry.
-    pub service: Option<ServiceRef>,
+    /// The clusters, in the VirtualService's order; never empty, weights never all 0.
+    pub clusters: Arc<[WeightedCluster]>,
     /// `tcp.idleTimeout` of the DestinationRule that applies; absent: Envoy's hour.
     pub idle_timeout: Option<Duration>,
+}
+
+impl TcpBackend {
+    /// All bytes to one cluster.
+    #[must_use]
+    pub fn to(cluster: ClusterName) -> Self {
+        Self {
+            clusters: Arc::new([WeightedCluster { cluster, weight: 1 }]),
+            idle_timeout: None,
+        }
+    }
+}
+
+/// A cluster and its share of the connections.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightedCluster {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its share of the sum of weights.
+    pub weight: u32,
 }
 
 /// The listener that captures outbound connections (15001) and hands them on by original destination.

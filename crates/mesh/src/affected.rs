@@ -46,6 +46,8 @@ pub(crate) struct Touched {
     pub endpoints: BTreeSet<Hostname>,
     pub workloads: BTreeSet<ObjectKey>,
     pub routed: BTreeSet<HostPattern>,
+    /// The hosts of VirtualServices that route connections.
+    pub connected: BTreeSet<HostPattern>,
     pub ruled: BTreeSet<HostPattern>,
     pub subsets: BTreeSet<SubsetName>,
     pub policies: BTreeSet<ObjectKey>,
@@ -199,10 +201,14 @@ impl Touched {
                 }
             }
             mesh.virtual_hosts_with_alias(host, keys);
-            mesh.virtual_hosts_leading_to(host, keys);
+            mesh.virtual_hosts_without_wildcard(&host.pattern(), keys);
+            mesh.routed_leading_to(host, keys);
         }
         for pattern in &self.routed {
             mesh.virtual_hosts_under(pattern, keys);
+        }
+        for pattern in &self.connected {
+            mesh.listeners_under(pattern, keys);
         }
         for pattern in &self.ruled {
             for host in mesh.hosts_under(pattern) {
@@ -213,7 +219,7 @@ impl Touched {
                     }
                 }
                 mesh.virtual_hosts_of(&host, keys);
-                mesh.virtual_hosts_leading_to(&host, keys);
+                mesh.routed_leading_to(&host, keys);
             }
         }
     }
@@ -367,17 +373,18 @@ impl Mesh {
                     .map(|address| listener(Some(*address))),
             );
         } else {
-            let addresses = self.services().addresses(service);
-            if addresses.is_empty() {
+            if service.is_open() {
                 keys.insert(listener(None));
             }
+            let addresses = self.services().addresses(service);
             keys.extend(addresses.iter().map(|address| listener(Some(*address))));
         }
     }
 
     /// The virtual hosts that a host has: on its HTTP ports, or everywhere if no service bears its name.
     fn virtual_hosts_of(&self, host: &Hostname, keys: &mut BTreeSet<Key>) {
-        let key = || VirtualHostKey::Host(HostPattern::Exact(host.clone()));
+        let pattern = host.pattern();
+        let key = || VirtualHostKey::Host(pattern.clone());
         for service in self.services().all(host) {
             for port in service.ports.iter() {
                 let table = match port.layer() {
@@ -388,13 +395,8 @@ impl Mesh {
                 keys.insert(Key::VirtualHost(table, key()));
             }
         }
-        if self
-            .virtual_services()
-            .under(&HostPattern::Exact(host.clone()))
-            .next()
-            .is_some()
-        {
-            keys.extend(self.everywhere(&HostPattern::Exact(host.clone())));
+        if self.virtual_services().under(&pattern).next().is_some() {
+            keys.extend(self.everywhere(&pattern));
         }
     }
 
@@ -414,20 +416,39 @@ impl Mesh {
         if let HostPattern::Exact(host) = pattern {
             self.virtual_hosts_with_alias(host, keys);
         }
+        self.virtual_hosts_without_wildcard(pattern, keys);
+    }
+
+    /// A headless service answers to `*.` before its names, unless something else bears that name.
+    fn virtual_hosts_without_wildcard(&self, pattern: &HostPattern, keys: &mut BTreeSet<Key>) {
         if let HostPattern::Suffix(suffix) = pattern {
-            // A headless service answers to `*.` before its names, unless a VirtualService does.
             self.virtual_hosts_of(suffix.host(), keys);
             self.virtual_hosts_with_alias(suffix.host(), keys);
         }
     }
 
-    fn virtual_hosts_leading_to(&self, host: &Hostname, keys: &mut BTreeSet<Key>) {
+    /// The listeners of the connections that a VirtualService for `pattern` may route.
+    fn listeners_under(&self, pattern: &HostPattern, keys: &mut BTreeSet<Key>) {
+        for host in self.hosts_under(pattern) {
+            for service in self.services().all(&host) {
+                for port in service.ports.iter().filter(|p| p.layer() != Layer::Http) {
+                    self.listeners_of(service, port, keys);
+                }
+            }
+        }
+    }
+
+    /// What the VirtualServices route that lead to a host.
+    fn routed_leading_to(&self, host: &Hostname, keys: &mut BTreeSet<Key>) {
         for key in self.leading_to(host) {
             let Some(service) = self.virtual_service(key) else {
                 continue;
             };
             for pattern in service.hosts.iter() {
                 self.virtual_hosts_under(pattern, keys);
+                if service.routes_connections() {
+                    self.listeners_under(pattern, keys);
+                }
             }
         }
     }

@@ -41,7 +41,10 @@ impl Mesh {
                         .services()
                         .at_address(address)
                         .chain(self.headless_at(address));
-                    hosts.for_each(|host| self.apart_by_host(host, &mut apart));
+                    hosts.for_each(|host| {
+                        self.apart_by_host(host, &mut apart);
+                        self.apart_by_connections(host, &mut apart);
+                    });
                 }
             }
         }
@@ -68,10 +71,11 @@ impl Mesh {
     fn apart_by_open_port(&self, port: Port, apart: &mut BTreeSet<Namespace>) {
         let layers = [Layer::Detect, Layer::Tcp].into_iter();
         for host in layers.flat_map(|layer| self.services().on_port(port, layer)) {
-            let open = |service: &Arc<MeshService>| self.services().addresses(service).is_empty();
+            let open = |service: &Arc<MeshService>| service.is_open();
             if self.services().all(host).iter().any(open) {
                 self.apart_by_host(host, apart);
                 self.apart_by_aliases(host, apart);
+                self.apart_by_connections(host, apart);
             }
         }
     }
@@ -100,9 +104,12 @@ impl Mesh {
         }
     }
 
-    /// By the VirtualServices for `*.` before a name, which a headless service answers to otherwise.
+    /// By what bears `*.` before a name, which a headless service answers to otherwise.
     fn apart_by_wildcard(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
         let pattern = HostPattern::suffix(host.as_str());
+        if let Some(wildcard) = pattern.as_ref().and_then(HostPattern::service_host) {
+            self.apart_by_services(&wildcard, apart);
+        }
         let routing = pattern
             .iter()
             .flat_map(|pattern| self.virtual_services().under(pattern));
@@ -111,10 +118,23 @@ impl Mesh {
         }
     }
 
+    /// By the VirtualServices that route the connections to a host, and by all that they lead to.
+    fn apart_by_connections(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
+        let routing = self.virtual_services().matches(host);
+        let routing = routing.filter_map(|key| self.virtual_service(key));
+        for service in routing.filter(|service| service.routes_connections()) {
+            listed(&service.export_to, apart);
+            for host in destination_hosts(service) {
+                self.apart_by_host(host, apart);
+            }
+        }
+    }
+
     /// By the bare names that only a service's own namespace uses, and by everything that its routes look at.
     fn apart_by_route(&self, pattern: &HostPattern, apart: &mut BTreeSet<Namespace>) {
-        let routing = match pattern {
-            HostPattern::Exact(host) => {
+        let routing = match pattern.service_host() {
+            Some(host) if !self.services().all(&host).is_empty() || !host.is_wildcard() => {
+                let host = &host;
                 for service in self.services().all(host) {
                     apart.insert(service.namespace().clone());
                     for address in self.services().addresses(service).iter() {
@@ -128,9 +148,7 @@ impl Mesh {
                 self.apart_by_wildcard(host, apart);
                 self.virtual_services().matches(host).collect::<Vec<_>>()
             }
-            HostPattern::Suffix(_) | HostPattern::Any => {
-                self.virtual_services().under(pattern).collect()
-            }
+            Some(_) | None => self.virtual_services().under(pattern).collect(),
         };
         for service in routing
             .into_iter()

@@ -33,6 +33,7 @@ pub fn build(inputs: &Inputs) -> Node {
             name: inputs.name.clone(),
             // Each address of a service has a listener of its own: services may share some of them.
             more_addresses: Arc::new([]),
+            chosen: Arc::clone(&inputs.chosen),
             traffic: inputs.traffic.clone(),
             fallback: inputs.fallback,
             access_log: inputs.access_log.clone(),

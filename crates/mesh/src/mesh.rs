@@ -134,6 +134,9 @@ impl Mesh {
                 let ranked = Ranked::of(key, meta, refused);
                 update(&mut self.virtual_services, host, ranked, add);
                 touched.routed.insert(host.clone());
+                if service.routes_connections() {
+                    touched.connected.insert(host.clone());
+                }
             }
             for host in destination_hosts(service) {
                 let mut set = self.leading_to.remove(host).unwrap_or_default();

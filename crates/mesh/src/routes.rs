@@ -43,6 +43,20 @@ impl Mesh {
             .find_map(|key| self.routing(scope, key))
     }
 
+    /// The VirtualServices that route the connections of a host for a scope, in the order in which they are asked
+    /// (Istio: of HTTP only the first counts, of TCP and TLS all).
+    pub(crate) fn connection_routes<'a>(
+        &'a self,
+        scope: &'a Scope,
+        host: &Hostname,
+    ) -> impl Iterator<Item = &'a Arc<VirtualService>> {
+        let keys: Vec<&ObjectKey> = self.virtual_services().matches(host).collect();
+        let routing = keys.into_iter().filter_map(|key| self.routing(scope, key));
+        routing
+            .map(|(_, service)| service)
+            .filter(|service| service.routes_connections())
+    }
+
     fn routing<'a>(
         &'a self,
         scope: &Scope,
@@ -74,12 +88,11 @@ pub fn virtual_service_in<'a>(
 
 /// Every destination that the routes of a VirtualService name.
 pub fn destinations(service: &VirtualService) -> BTreeSet<&Destination> {
-    service
-        .http
-        .iter()
-        .flat_map(weighted)
-        .map(|weighted| &weighted.destination)
-        .collect()
+    let of_http = service.http.iter().flat_map(weighted);
+    let of_connections = service.tls.iter().chain(service.tcp.iter());
+    let of_connections = of_connections.flat_map(|route| route.destinations.iter());
+    let all = of_http.chain(of_connections);
+    all.map(|weighted| &weighted.destination).collect()
 }
 
 fn weighted(route: &HttpRoute) -> &[WeightedDestination] {

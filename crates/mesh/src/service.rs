@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ir::{Registry, ServiceRef};
+use ir::{IpNet, Registry, ServiceRef};
 use model::{
     Addressing, EntryPort, ExportTo, HostPattern, Hostname, Layer, Location, Namespace, Object,
     Port, PortName, Protocol, Resolution, Selector, Service, ServiceEntry, ServicePort, Spec,
@@ -25,6 +25,8 @@ pub struct MeshService {
     pub ports: Arc<[MeshPort]>,
     /// The addresses that callers may use; see also `allocates`.
     pub addresses: Arc<[IpAddr]>,
+    /// The ranges of addresses that callers may use.
+    pub networks: Arc<[IpNet]>,
     /// Whether Lateen gives it an address because it has none.
     pub allocates: bool,
     /// How its endpoints are found.
@@ -119,6 +121,13 @@ impl MeshService {
         )
     }
 
+    /// Whether callers may use any address of a range, or any at all, so that only what they ask for tells it apart.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let has_address = self.allocates || !self.addresses.is_empty() || self.is_headless();
+        !has_address || !self.networks.is_empty()
+    }
+
     /// What telemetry says of it.
     #[must_use]
     pub fn reference(&self) -> ServiceRef {
@@ -158,6 +167,7 @@ fn of_service(object: &Object, service: &Service) -> Option<MeshService> {
         export_to: service.export_to.clone(),
         ports: distinct(service.ports.iter().map(of_service_port)),
         addresses,
+        networks: Arc::new([]),
         allocates,
         discovery,
         selector: service.selector.clone(),
@@ -190,29 +200,28 @@ fn of_service_port(port: &ServicePort) -> MeshPort {
 }
 
 fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
-    let addresses: Arc<[IpAddr]> = entry
-        .addresses
-        .iter()
-        .filter(|net| net.prefix_len() == net.max_prefix_len())
-        .map(|net| net.addr())
-        .collect();
+    let is_one = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+    let (single, networks): (Vec<IpNet>, Vec<IpNet>) =
+        entry.addresses.iter().copied().partition(is_one);
+    let addresses: Arc<[IpAddr]> = single.iter().map(IpNet::addr).collect();
+    let networks: Arc<[IpNet]> = networks.iter().map(IpNet::trunc).collect();
     let discovery = match entry.resolution {
         Resolution::None => ServiceDiscovery::OriginalDestination,
         Resolution::Static => ServiceDiscovery::Endpoints,
         Resolution::Dns => ServiceDiscovery::StrictDns,
         Resolution::DnsRoundRobin => ServiceDiscovery::LogicalDns,
     };
-    let exact = |pattern: &HostPattern| match pattern {
-        HostPattern::Exact(host) => Some(host.clone()),
-        HostPattern::Suffix(_) | HostPattern::Any => None,
-    };
-    let service = |host| MeshService {
+    let service = |host: Hostname| MeshService {
         rank: Ranked::new(object),
+        // No name under a wildcard could be told from another by the address.
+        allocates: entry.addresses.is_empty()
+            && entry.resolution != Resolution::None
+            && !host.is_wildcard(),
         host,
         export_to: entry.export_to.clone(),
         ports: distinct(entry.ports.iter().map(of_entry_port)),
         addresses: Arc::clone(&addresses),
-        allocates: entry.addresses.is_empty() && entry.resolution != Resolution::None,
+        networks: Arc::clone(&networks),
         discovery,
         selector: entry.selector.clone(),
         listed: Arc::clone(&entry.endpoints),
@@ -221,7 +230,8 @@ fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
         in_mesh: entry.location == Location::Internal,
         subject_alt_names: Arc::clone(&entry.subject_alt_names),
     };
-    entry.hosts.iter().filter_map(exact).map(service).collect()
+    let hosts = entry.hosts.iter().filter_map(HostPattern::service_host);
+    hosts.map(service).collect()
 }
 
 fn of_entry_port(port: &EntryPort) -> MeshPort {

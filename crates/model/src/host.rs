@@ -9,7 +9,8 @@ use crate::{InvalidName, Name, Namespace};
 /// The DNS domain of a cluster's services. Istio's default, and the only one here.
 pub const CLUSTER_DOMAIN: &str = "svc.cluster.local";
 
-/// A fully qualified, lower-case host name without wildcard, such as `reviews.default.svc.cluster.local`.
+/// A fully qualified, lower-case host name, such as `reviews.default.svc.cluster.local`. Only the host of a service may
+/// begin with `*.`, where a ServiceEntry says so; nothing that is read as a name does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hostname(Arc<str>);
 
@@ -37,6 +38,21 @@ impl Hostname {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it stands for all hosts under a domain.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// The pattern that names this host, or these hosts, and no other.
+    #[must_use]
+    pub fn pattern(&self) -> HostPattern {
+        match self.0.strip_prefix("*.") {
+            Some(suffix) => HostPattern::Suffix(HostSuffix(Self(suffix.into()))),
+            None => HostPattern::Exact(self.clone()),
+        }
     }
 
     /// The name and namespace of a Kubernetes Service of this host, if it has the shape of one.
@@ -160,6 +176,26 @@ impl HostPattern {
         }
     }
 
+    /// The host of the service that a ServiceEntry declares under this pattern; `*` is too wide for one.
+    #[must_use]
+    pub fn service_host(&self) -> Option<Hostname> {
+        match self {
+            Self::Exact(host) => Some(host.clone()),
+            Self::Suffix(suffix) => Some(Hostname(format!("*.{}", suffix.0).into())),
+            Self::Any => None,
+        }
+    }
+
+    /// Whether every host that `other` names is one of the hosts that this pattern names.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Exact(host) => self.matches(host),
+            Self::Suffix(suffix) => self == other || self.matches(suffix.host()),
+            Self::Any => *self == Self::Any,
+        }
+    }
+
     /// Whether `host` is one of the hosts that this pattern names.
     #[must_use]
     pub fn matches(&self, host: &Hostname) -> bool {
@@ -211,6 +247,20 @@ mod tests {
         assert!(!pattern.matches(&host("aexample.com")));
         assert!(!pattern.matches(&host("example.com")));
         assert!(HostPattern::resolve("a*.com", &shop()).is_err());
+    }
+
+    #[test]
+    fn a_service_may_stand_for_a_domain() {
+        let pattern = HostPattern::literal("*.a.com").unwrap();
+        let host = pattern.service_host().unwrap();
+        assert_eq!(host.as_str(), "*.a.com");
+        assert!(host.is_wildcard());
+        assert_eq!(host.pattern(), pattern);
+        assert!(HostPattern::literal("*.com").unwrap().covers(&pattern));
+        assert!(pattern.covers(&pattern));
+        assert!(!pattern.covers(&HostPattern::literal("*.com").unwrap()));
+        assert!(pattern.covers(&HostPattern::literal("b.a.com").unwrap()));
+        assert!(!pattern.covers(&HostPattern::literal("a.com").unwrap()));
     }
 
     #[test]

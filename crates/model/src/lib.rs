@@ -6,6 +6,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod authorization_policy;
+mod connection_route;
 mod destination_rule;
 mod diagnostic;
 mod host;
@@ -24,6 +25,7 @@ mod virtual_service;
 mod workload_entry;
 
 pub use authorization_policy::*;
+pub use connection_route::*;
 pub use destination_rule::*;
 pub use diagnostic::*;
 pub use host::*;

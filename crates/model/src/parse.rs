@@ -8,6 +8,7 @@
 mod access_log_format;
 mod authorization_policy;
 mod connection_pool;
+mod connection_route;
 mod decode;
 mod destination_rule;
 mod http_match;

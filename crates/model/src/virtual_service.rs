@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ExportTo, HostPattern, Hostname, Port, SubsetName};
+use crate::{ConnectionRoute, ExportTo, HostPattern, Hostname, Port, SubsetName};
 
 /// `networking.istio.io` VirtualService, as far as it concerns sidecars.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,18 @@ pub struct VirtualService {
     pub export_to: ExportTo,
     /// `spec.http`, in order.
     pub http: Arc<[HttpRoute]>,
+    /// `spec.tls`, in order.
+    pub tls: Arc<[ConnectionRoute]>,
+    /// `spec.tcp`, in order.
+    pub tcp: Arc<[ConnectionRoute]>,
+}
+
+impl VirtualService {
+    /// Whether it routes connections, by TCP or TLS.
+    #[must_use]
+    pub fn routes_connections(&self) -> bool {
+        !self.tls.is_empty() || !self.tcp.is_empty()
+    }
 }
 
 /// `spec.http[]`.

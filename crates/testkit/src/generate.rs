@@ -1,6 +1,7 @@
 //! Random objects that set every translated field and collide on purpose: few names, namespaces, hosts, ports and
 //! addresses. What they say is mostly good; [`crate::clutter`] sees to the rest.
 
+mod connections;
 mod kubernetes;
 mod policies;
 mod routes;

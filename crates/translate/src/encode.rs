@@ -93,11 +93,15 @@ fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
 }
 
 fn clusters_of_listener(listener: &OutboundListener) -> impl Iterator<Item = &ClusterName> {
-    let backend: Option<&TcpBackend> = match &listener.traffic {
+    let rest: Option<&TcpBackend> = match &listener.traffic {
         OutboundTraffic::Tcp(backend) | OutboundTraffic::Detect(_, backend) => Some(backend),
-        OutboundTraffic::Http(_) => None,
+        OutboundTraffic::Http(_) | OutboundTraffic::Fallback => None,
     };
-    backend.map(|backend| &backend.cluster).into_iter()
+    let chosen = listener.chosen.iter().map(|chosen| &chosen.backend);
+    let clusters = chosen
+        .chain(rest)
+        .flat_map(|backend| backend.clusters.iter());
+    clusters.map(|share| &share.cluster)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::inbound_chain::{Target, chains};
 use crate::listener::{
     ANY_ADDRESS, INBOUND_PORT, http_inspector, listener, original_dst, tls_inspector,
 };
-use crate::tcp_proxy::tcp_proxy;
+use crate::tcp_proxy::black_hole;
 
 /// The listener that captures inbound connections.
 #[must_use]
@@ -65,7 +65,7 @@ fn blackhole() -> envoy::FilterChain {
             destination_port: Some(INBOUND_PORT.into()),
             ..Default::default()
         }),
-        filters: vec![tcp_proxy(&ClusterName::BlackHole, None, Vec::new())],
+        filters: vec![black_hole()],
         ..Default::default()
     }
 }

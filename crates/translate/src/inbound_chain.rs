@@ -10,7 +10,7 @@ use hcm::http_connection_manager::RouteSpecifier;
 use ir::model::{AccessLog, MtlsMode, Port, TrustDomain};
 use ir::{
     Authorization, ClusterName, HttpFilter, InboundTraffic, ListenerName, PeerMetadata, Retry,
-    RouteMatch, ServiceRef,
+    RouteMatch, ServiceRef, TcpBackend,
 };
 
 use crate::forward::send;
@@ -235,7 +235,7 @@ fn tcp(target: &Target<'_>, mutual_tls: bool) -> Vec<envoy::Filter> {
     filters.push(if mutual_tls {
         tcp_proxy_after_handshake(&target.cluster, access_log)
     } else {
-        tcp_proxy(&target.cluster, None, access_log)
+        tcp_proxy(&TcpBackend::to(target.cluster.clone()), access_log)
     });
     filters
 }

@@ -1,12 +1,13 @@
 //! Outbound listeners: the one that captures connections and those that it hands them to.
 
+use envoy_api::envoy::config::accesslog::v3 as accesslog;
 use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::RouteSpecifier;
-use ir::model::AccessLog;
+use ir::model::{AccessLog, OutboundTrafficPolicy};
 use ir::{
-    ClusterName, HttpFilter, OutboundListener, OutboundTraffic, PeerMetadata, RouteTableName,
+    ChosenConnections, HttpFilter, OutboundListener, OutboundTraffic, PeerMetadata, RouteTableName,
     TcpBackend, VirtualOutbound,
 };
 
@@ -16,8 +17,8 @@ use crate::listener::{
     ANY_ADDRESS, OUTBOUND_PORT, fallback_cluster, http_inspector, listener, plaintext_http,
     tls_inspector,
 };
-use crate::proto::{ads, socket_address};
-use crate::tcp_proxy::tcp_proxy;
+use crate::proto::{ads, cidr, socket_address};
+use crate::tcp_proxy::{black_hole, tcp_proxy};
 use crate::telemetry::{self, Reporter};
 
 /// A listener that captured connections are handed to by their original destination.
@@ -26,34 +27,41 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
     let OutboundListener {
         name,
         more_addresses,
+        chosen,
         traffic,
         fallback,
         access_log,
     } = outbound;
     let log = access_log.as_ref();
     let title = name.to_string();
-    let chains = match traffic {
+    let mut chains = match traffic {
         // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
         OutboundTraffic::Http(table) if name.address.is_some() => Chains {
             plain: vec![chain("", http(table, &title, log))],
             ..Chains::default()
         },
         OutboundTraffic::Http(table) => {
-            let stranger = tcp(&fallback_cluster(*fallback), None, log);
-            Chains::detecting(
-                http(table, &title, log),
-                chain("PassthroughFilterChain", stranger),
-            )
+            let rest = chain("PassthroughFilterChain", stranger(*fallback, log));
+            Chains::detecting(http(table, &title, log), rest)
         }
         OutboundTraffic::Detect(table, backend) => Chains::detecting(
             http(table, &title, log),
             chain("", tcp_backend(backend, log)),
         ),
-        OutboundTraffic::Tcp(backend) => Chains {
+        OutboundTraffic::Tcp(backend) if chosen.is_empty() => Chains {
             plain: vec![chain("", tcp_backend(backend, log))],
             ..Chains::default()
         },
+        OutboundTraffic::Tcp(backend) => Chains {
+            default: Some(chain("", tcp_backend(backend, log))),
+            ..Chains::default()
+        },
+        OutboundTraffic::Fallback => Chains {
+            default: Some(chain("PassthroughFilterChain", stranger(*fallback, log))),
+            ..Chains::default()
+        },
     };
+    chains.choose(chosen, log);
     let port = name.port.get();
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
@@ -92,15 +100,9 @@ pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
             destination_port: Some(OUTBOUND_PORT.into()),
             ..Default::default()
         }),
-        ..chain(
-            "virtualOutbound-blackhole",
-            tcp_proxy(&ClusterName::BlackHole, None, Vec::new()),
-        )
+        ..chain("virtualOutbound-blackhole", black_hole())
     };
-    let rest = chain(
-        "virtualOutbound-catchall-tcp",
-        tcp(&fallback_cluster(*fallback), None, log),
-    );
+    let rest = chain("virtualOutbound-catchall-tcp", stranger(*fallback, log));
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
         use_original_dst: Some(true),
@@ -135,6 +137,34 @@ impl Chains {
             inspectors: vec![tls_inspector(), http_inspector()],
         }
     }
+
+    /// Puts the chains of what is told apart before the others. Only where names tell it apart need the first bytes be
+    /// waited for.
+    fn choose(&mut self, chosen: &[ChosenConnections], log: Option<&AccessLog>) {
+        let named = chosen.iter().any(|chosen| !chosen.sni.is_empty());
+        if named && self.inspectors.is_empty() {
+            self.inspectors.push(tls_inspector());
+        }
+        let own = chosen.iter().map(|chosen| envoy::FilterChain {
+            filter_chain_match: Some(condition(chosen)),
+            ..chain("", tcp_backend(&chosen.backend, log))
+        });
+        self.plain.splice(0..0, own);
+    }
+}
+
+/// What a connection must be to be chosen.
+fn condition(chosen: &ChosenConnections) -> envoy::FilterChainMatch {
+    let ChosenConnections {
+        sni,
+        destinations,
+        backend: _,
+    } = chosen;
+    envoy::FilterChainMatch {
+        server_names: sni.iter().map(ToString::to_string).collect(),
+        prefix_ranges: destinations.iter().map(cidr).collect(),
+        ..Default::default()
+    }
 }
 
 fn chain(name: &str, filter: envoy::Filter) -> envoy::FilterChain {
@@ -168,28 +198,23 @@ fn http(table: &RouteTableName, listener: &str, log: Option<&AccessLog>) -> envo
 }
 
 fn tcp_backend(backend: &TcpBackend, log: Option<&AccessLog>) -> envoy::Filter {
-    let TcpBackend {
-        cluster,
-        service: _, // stands in the cluster's metadata
-        idle_timeout,
-    } = backend;
-    tcp(cluster, *idle_timeout, log)
+    tcp_proxy(backend, connection_log(log))
 }
 
-fn tcp(
-    cluster: &ClusterName,
-    idle_timeout: Option<std::time::Duration>,
-    log: Option<&AccessLog>,
-) -> envoy::Filter {
+fn stranger(fallback: OutboundTrafficPolicy, log: Option<&AccessLog>) -> envoy::Filter {
+    tcp_backend(&TcpBackend::to(fallback_cluster(fallback)), log)
+}
+
+fn connection_log(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
     let mut access_log = access_log::of_connections(log);
     access_log.extend(telemetry::tcp(Reporter::Source));
-    tcp_proxy(cluster, idle_timeout, access_log)
+    access_log
 }
 
 #[cfg(test)]
 mod tests {
-    use ir::ListenerName;
-    use ir::model::{OutboundTrafficPolicy, Port};
+    use ir::model::Port;
+    use ir::{ClusterName, ListenerName};
 
     use super::*;
 
@@ -200,6 +225,7 @@ mod tests {
                 port: Port::new(80).unwrap(),
             },
             more_addresses: [].into(),
+            chosen: [].into(),
             traffic,
             fallback: OutboundTrafficPolicy::RegistryOnly,
             access_log: None,
@@ -244,11 +270,7 @@ mod tests {
 
     #[test]
     fn tcp_waits_for_nobodys_first_bytes() {
-        let backend = TcpBackend {
-            cluster: ClusterName::Passthrough,
-            service: None,
-            idle_timeout: None,
-        };
+        let backend = TcpBackend::to(ClusterName::Passthrough);
         let tcp = listener(None, OutboundTraffic::Tcp(backend));
         assert!(tcp.listener_filters.is_empty());
         assert_eq!(cluster_of(&tcp.filter_chains[0]), "PassthroughCluster");

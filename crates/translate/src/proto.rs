@@ -46,6 +46,14 @@ pub(crate) fn address_of(socket: core::SocketAddress) -> core::Address {
     }
 }
 
+/// A range of addresses.
+pub(crate) fn cidr(net: &ir::IpNet) -> core::CidrRange {
+    core::CidrRange {
+        address_prefix: net.addr().to_string(),
+        prefix_len: Some(u32::from(net.prefix_len())),
+    }
+}
+
 /// A struct of strings; empty ones are left out.
 pub(crate) fn strings<'a>(
     fields: impl IntoIterator<Item = (&'a str, &'a str)>,

@@ -1,12 +1,11 @@
-//! The TCP proxy: the bytes of a connection to one cluster.
+//! The TCP proxy: the bytes of a connection to a cluster, or to one of several by weight.
 
-use std::time::Duration;
-
-use envoy::tcp_proxy::{ClusterSpecifier, TcpAccessLogOptions};
+use envoy::tcp_proxy::weighted_cluster::ClusterWeight;
+use envoy::tcp_proxy::{ClusterSpecifier, TcpAccessLogOptions, WeightedCluster};
 use envoy_api::envoy::config::accesslog::v3::AccessLog;
 use envoy_api::envoy::config::listener::v3 as listener;
 use envoy_api::envoy::extensions::filters::network::tcp_proxy::v3 as envoy;
-use ir::ClusterName;
+use ir::{ClusterName, TcpBackend};
 
 use crate::listener::network_filter;
 use crate::proto::duration;
@@ -15,12 +14,13 @@ use crate::proto::duration;
 const EARLY_DATA: u32 = 64 * 1024;
 
 /// The network filter.
-pub(crate) fn tcp_proxy(
-    cluster: &ClusterName,
-    idle_timeout: Option<Duration>,
-    access_log: Vec<AccessLog>,
-) -> listener::Filter {
-    filter(&config(cluster, idle_timeout, access_log))
+pub(crate) fn tcp_proxy(backend: &TcpBackend, access_log: Vec<AccessLog>) -> listener::Filter {
+    filter(&config(backend, access_log))
+}
+
+/// The network filter of connections that lead nowhere.
+pub(crate) fn black_hole() -> listener::Filter {
+    tcp_proxy(&TcpBackend::to(ClusterName::BlackHole), Vec::new())
 }
 
 /// The network filter behind mutual TLS: the server hears of no caller before the caller has shown its certificate,
@@ -32,7 +32,7 @@ pub(crate) fn tcp_proxy_after_handshake(
     filter(&envoy::TcpProxy {
         upstream_connect_mode: envoy::UpstreamConnectMode::OnDownstreamTlsHandshake.into(),
         max_early_data_bytes: Some(EARLY_DATA),
-        ..config(cluster, None, access_log)
+        ..config(&TcpBackend::to(cluster.clone()), access_log)
     })
 }
 
@@ -40,15 +40,15 @@ fn filter(config: &envoy::TcpProxy) -> listener::Filter {
     network_filter("envoy.filters.network.tcp_proxy", config)
 }
 
-fn config(
-    cluster: &ClusterName,
-    idle_timeout: Option<Duration>,
-    access_log: Vec<AccessLog>,
-) -> envoy::TcpProxy {
-    let cluster = cluster.to_string();
+fn config(backend: &TcpBackend, access_log: Vec<AccessLog>) -> envoy::TcpProxy {
+    let TcpBackend {
+        clusters,
+        idle_timeout,
+    } = backend;
+    let first = clusters.first().map(|share| share.cluster.to_string());
     envoy::TcpProxy {
-        stat_prefix: cluster.clone(),
-        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        stat_prefix: first.unwrap_or_default(),
+        cluster_specifier: Some(specifier(clusters)),
         idle_timeout: idle_timeout.map(duration),
         // A log when the connection stands, for the counter of opened ones.
         access_log_options: (!access_log.is_empty()).then_some(TcpAccessLogOptions {
@@ -58,4 +58,20 @@ fn config(
         access_log,
         ..Default::default()
     }
+}
+
+fn specifier(clusters: &[ir::WeightedCluster]) -> ClusterSpecifier {
+    if let [only] = clusters {
+        return ClusterSpecifier::Cluster(only.cluster.to_string());
+    }
+    // Envoy refuses the weight 0.
+    let shares = clusters.iter().filter(|share| share.weight > 0);
+    let clusters = shares.map(|share| ClusterWeight {
+        name: share.cluster.to_string(),
+        weight: share.weight,
+        ..Default::default()
+    });
+    ClusterSpecifier::WeightedClusters(WeightedCluster {
+        clusters: clusters.collect(),
+    })
 }

@@ -4,6 +4,7 @@
 //! edit that no field of them shows builds nothing.
 
 mod cluster;
+mod connections;
 mod inbound;
 mod listener;
 mod name;

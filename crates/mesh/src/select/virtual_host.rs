@@ -41,17 +41,13 @@ pub(crate) fn select(
     if !has_table(mesh, scope, table) {
         return None;
     }
-    let host = match pattern {
-        HostPattern::Exact(host) => Some(host),
-        HostPattern::Suffix(_) => None,
-        // `*` is for all other hosts, which have a virtual host of their own.
-        HostPattern::Any => return None,
-    };
+    // `*` is for all other hosts, which have a virtual host of their own.
+    let host = pattern.service_host()?;
     let port = table.port();
-    let service = host.and_then(|host| mesh.services().visible(scope, host));
-    let routing = match host {
-        Some(host) if service.is_some() => mesh.route_of(scope, host),
-        _ => mesh.route_under(scope, pattern),
+    let service = mesh.services().visible(scope, &host);
+    let routing = match service {
+        Some(_) => mesh.route_of(scope, &host),
+        None => mesh.route_under(scope, pattern),
     };
     let domains = match (table, service) {
         (RouteTableName::Service(..), _) => Arc::from([Arc::from("*")]),
@@ -90,7 +86,12 @@ fn whole(service: &MeshService, port: Port) -> Destination {
 }
 
 /// What a destination turns out to be for callers on `port`.
-fn backend(mesh: &Mesh, scope: &Scope, destination: &Destination, port: Port) -> Backend {
+pub(super) fn backend(
+    mesh: &Mesh,
+    scope: &Scope,
+    destination: &Destination,
+    port: Port,
+) -> Backend {
     let missing = |what: String| Backend::Missing {
         wanted: what.into(),
     };
@@ -140,9 +141,9 @@ fn domains_of(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> 
     if service.is_headless() {
         let patterns = domains
             .iter()
-            .filter_map(|domain| HostPattern::suffix(domain));
-        let free = patterns.filter(|pattern| mesh.route_under(scope, pattern).is_none());
-        let wildcards: Vec<Arc<str>> = free.map(|pattern| pattern.to_string().into()).collect();
+            .filter_map(|domain| HostPattern::suffix(domain)?.service_host());
+        let free = patterns.filter(|host| !listener::claims_http(mesh, scope, host, port));
+        let wildcards: Vec<Arc<str>> = free.map(|host| host.as_str().into()).collect();
         domains.extend(wildcards);
     }
     for address in mesh.services().addresses(service).iter() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use ir::{
-    Backend, Cluster, ListenerName, Node, OutboundTraffic, PathMatch, Route, RouteAction,
-    RouteTableName, VirtualHost,
+    Backend, ChosenConnections, Cluster, ListenerName, Node, OutboundTraffic, PathMatch, Route,
+    RouteAction, RouteTableName, TcpBackend, VirtualHost, WeightedCluster,
 };
 use mesh::{
     ClusterKey, InboundInputs, Inputs, Key, Mesh, Scope, Workload, build, diagnose_all, endpoints,
@@ -91,13 +91,13 @@ impl World {
             .into_iter()
             .find_map(|name| self.node(&scope(from), &Key::Listener(name)));
         match found {
-            Some(Node::OutboundListener(listener)) => match listener.traffic {
-                OutboundTraffic::Http(table) => format!("http {table}"),
-                OutboundTraffic::Tcp(backend) => format!("tcp {}", backend.cluster),
-                OutboundTraffic::Detect(table, backend) => {
-                    format!("http {table} or tcp {}", backend.cluster)
-                }
-            },
+            Some(Node::OutboundListener(listener)) => {
+                let chosen = listener.chosen.iter().map(choice);
+                chosen
+                    .chain(rest(&listener.traffic))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            }
             _ => "passthrough".to_owned(),
         }
     }
@@ -262,4 +262,32 @@ fn backend(backend: &Backend) -> String {
         Backend::Cluster { name, .. } => name.to_string().replace(".svc.cluster.local", ""),
         Backend::Missing { wanted } => format!("503 {wanted}").replace(".svc.cluster.local", ""),
     }
+}
+
+/// Connections that a listener tells apart: `*.a.com 10.0.0.0/8 to cluster`.
+fn choice(chosen: &ChosenConnections) -> String {
+    let names = chosen.sni.iter().map(ToString::to_string);
+    let nets = chosen.destinations.iter().map(ToString::to_string);
+    let conditions: Vec<String> = names.chain(nets).collect();
+    format!("{} to {}", conditions.join(" "), clusters(&chosen.backend))
+}
+
+fn rest(traffic: &OutboundTraffic) -> Option<String> {
+    match traffic {
+        OutboundTraffic::Http(table) => Some(format!("http {table}")),
+        OutboundTraffic::Tcp(backend) => Some(format!("tcp {}", clusters(backend))),
+        OutboundTraffic::Detect(table, backend) => {
+            Some(format!("http {table} or tcp {}", clusters(backend)))
+        }
+        OutboundTraffic::Fallback => None,
+    }
+}
+
+fn clusters(backend: &TcpBackend) -> String {
+    let share = |share: &WeightedCluster| match &*backend.clusters {
+        [_] => share.cluster.to_string(),
+        _ => format!("{} {}", share.weight, share.cluster),
+    };
+    let shares: Vec<String> = backend.clusters.iter().map(share).collect();
+    shares.join(", ")
 }

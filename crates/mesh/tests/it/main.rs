@@ -12,6 +12,7 @@ mod kit;
 
 mod affected;
 mod authorization;
+mod connections;
 mod diagnoses;
 mod endpoints;
 mod inbound;

@@ -203,7 +203,7 @@ fn destinations(
     found.into()
 }
 
-fn read_destination(
+pub(super) fn read_destination(
     wire: Option<istio_api::Destination>,
     at: &At<'_>,
     notes: &mut Notes<'_>,

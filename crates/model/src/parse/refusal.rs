@@ -157,6 +157,8 @@ pub(super) fn standing_for(
             in_mesh: service.in_mesh,
             export_to: service.export_to.clone(),
             http: answer.into_iter().collect(),
+            tls: Arc::new([]),
+            tcp: Arc::new([]),
         }))
     })
 }

@@ -1,13 +1,12 @@
 //! ServiceEntry: a service that Kubernetes does not know.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::notes::{At, Notes, SPEC, Written};
-use super::value::strings;
+use super::value::{address_or_net, strings};
 use super::workload_entry;
 use crate::{
     Code, EndpointAddress, EntryPort, HostPattern, Layer, Location, Port, PortName, Protocol,
@@ -90,12 +89,9 @@ fn read_addresses(addresses: &[String], notes: &mut Notes<'_>) -> Arc<[IpNet]> {
     let at = SPEC.field("addresses");
     let mut found = Vec::with_capacity(addresses.len());
     for (index, text) in addresses.iter().enumerate() {
-        let net = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match net {
-            Ok(net) => found.push(net),
-            Err(_) => {
+        match address_or_net(text) {
+            Some(net) => found.push(net),
+            None => {
                 let message = format!("{text:?} is neither an IP address nor a CIDR");
                 notes.refuse(&at.item(index), message, "");
             }

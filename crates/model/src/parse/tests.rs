@@ -5,6 +5,7 @@
     reason = "a test is about one variant"
 )]
 
+mod connections;
 mod destination_rule;
 mod kubernetes;
 mod mutation;

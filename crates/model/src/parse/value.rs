@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::notes::{At, Notes};
 use crate::{ExportTo, Hostname, InvalidName, Namespace, Port};
 
@@ -144,6 +146,12 @@ impl Notes<'_> {
         }
         ExportTo::Namespaces(found.into_iter().collect())
     }
+}
+
+/// An address, or a CIDR.
+pub(super) fn address_or_net(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).ok()
 }
 
 /// A list of strings as the model holds them.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::connection_route::{Object, read_tcp, read_tls};
 use super::http_route;
 use super::notes::{At, Notes, SPEC, Written};
 use super::refusal::{RefusedScope, standing_for};
@@ -33,8 +34,10 @@ pub(super) fn read(
     }
     let hosts = read_hosts(&hosts, &gateways, in_mesh, notes);
     let export_to = notes.export_to(&SPEC.field("exportTo"), &export_to);
-    notes.not_yet(&SPEC.field("tls"), &tls);
-    notes.not_yet(&SPEC.field("tcp"), &tcp);
+    let object = Object {
+        in_mesh,
+        hosts: &hosts,
+    };
     let at = SPEC.field("http");
     let of_tcp_only = !http.is_written() && (tls.is_written() || tcp.is_written());
     let mut routes = Vec::with_capacity(http.len());
@@ -45,11 +48,21 @@ pub(super) fn read(
     if !notes.is_refused() {
         unreachable(&routes, &at, notes);
     }
+    let at_tls = SPEC.field("tls");
+    let tls = tls.into_iter().enumerate();
+    let tls = tls.map(|(index, route)| read_tls(route, object, &at_tls.item(index), notes));
+    let tls = tls.collect();
+    let at_tcp = SPEC.field("tcp");
+    let tcp = tcp.into_iter().enumerate();
+    let tcp = tcp.map(|(index, route)| read_tcp(route, object, &at_tcp.item(index), notes));
+    let tcp = tcp.collect();
     let service = VirtualService {
         hosts,
         in_mesh,
         export_to,
         http: routes.into(),
+        tls,
+        tcp,
     };
     let says_http = !of_tcp_only || notes.has_error_under(&at);
     let scope = notes

@@ -2,13 +2,26 @@
 
 use serde_json::{Value, json};
 
+use super::connections::{tcp, tls};
 use super::{PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name, sprinkle};
 use crate::dice::Dice;
 
 pub(super) fn virtual_service(dice: &mut Dice) -> Value {
     let own = format!("{}-routes", name(dice));
     let mut service = frame(dice, "networking.istio.io/v1", "VirtualService", &own);
-    service["spec"] = json!({"hosts": dice.many(1, 2, host), "http": dice.many(1, 3, route)});
+    let hosts = dice.many(1, 2, host);
+    service["spec"] = json!({"hosts": hosts, "http": dice.many(1, 3, route)});
+    sprinkle(
+        dice,
+        4,
+        &mut service["spec"],
+        &[
+            ("tcp", &|dice| dice.many(1, 2, tcp).into()),
+            ("tls", &|dice| {
+                dice.many(1, 2, |dice| tls(dice, &hosts)).into()
+            }),
+        ],
+    );
     sprinkle(
         dice,
         5,
@@ -49,7 +62,7 @@ fn route(dice: &mut Dice) -> Value {
     route
 }
 
-fn weighted(dice: &mut Dice) -> Value {
+pub(super) fn weighted(dice: &mut Dice) -> Value {
     let mut destination = json!({"host": exact_host(dice)});
     sprinkle(
         dice,

@@ -177,7 +177,19 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
             Some("127.0.0.2"),
             OutboundTraffic::Detect(table.clone(), tcp_backend()),
         ),
-        named(82, None, OutboundTraffic::Detect(table, tcp_backend())),
+        named(
+            82,
+            None,
+            OutboundTraffic::Detect(table.clone(), tcp_backend()),
+        ),
+        OutboundListener {
+            chosen: chosen(),
+            ..named(84, None, OutboundTraffic::Http(table))
+        },
+        OutboundListener {
+            chosen: chosen(),
+            ..named(85, None, OutboundTraffic::Fallback)
+        },
         OutboundListener {
             access_log: access_log(
                 "/dev/null",
@@ -339,4 +351,33 @@ pub fn virtual_hosts() -> Vec<VirtualHost> {
             ..forward(Vec::new())
         },
     ])]
+}
+
+/// By name, by address, by both; to one cluster and to several.
+fn chosen() -> Arc<[ChosenConnections]> {
+    let share = |subset, weight| WeightedCluster {
+        cluster: outbound(subset),
+        weight,
+    };
+    let net = |text: &str| text.parse().unwrap();
+    Arc::new([
+        ChosenConnections {
+            sni: Arc::new(["*.a.com".into(), "b.com".into()]),
+            destinations: Arc::new([]),
+            backend: tcp_backend(),
+        },
+        ChosenConnections {
+            sni: Arc::new(["c.com".into()]),
+            destinations: Arc::new([net("192.0.2.0/24"), net("2001:db8::/32")]),
+            backend: TcpBackend {
+                clusters: Arc::new([share("v1", 90), share("v2", 10), share("", 0)]),
+                idle_timeout: None,
+            },
+        },
+        ChosenConnections {
+            sni: Arc::new([]),
+            destinations: Arc::new([net("198.51.100.0/24")]),
+            backend: tcp_backend(),
+        },
+    ])
 }

@@ -146,6 +146,7 @@ pub fn listener(traffic: OutboundTraffic) -> OutboundListener {
             port: port(80),
         },
         more_addresses: Arc::new([]),
+        chosen: Arc::new([]),
         traffic,
         fallback: OutboundTrafficPolicy::AllowAny,
         access_log: None,
@@ -157,11 +158,7 @@ pub fn http_listener() -> OutboundListener {
 }
 
 pub fn tcp_backend() -> TcpBackend {
-    TcpBackend {
-        cluster: outbound(""),
-        service: Some(cart(true)),
-        idle_timeout: None,
-    }
+    TcpBackend::to(outbound(""))
 }
 
 pub fn inbound_port(number: u16, traffic: InboundTraffic, mtls: MtlsMode) -> InboundPort {

@@ -90,11 +90,6 @@ fn hosts_gateways_and_visibility() {
         "refused",
         &["error IST0106 spec.http"],
     );
-    vs_check(
-        json!({"hosts": ["a"], "tcp": [{}], "tls": [{}]}),
-        "applied",
-        &["warning LAT0004 spec.tcp", "warning LAT0004 spec.tls"],
-    );
     let export =
         |names: Value| json!({"hosts": ["a"], "exportTo": names, "http": [{"route": route()}]});
     let object = good("VirtualService", export(json!([".", "b"])));

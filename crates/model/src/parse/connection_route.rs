@@ -1,0 +1,221 @@
+//! `tcp` and `tls` of a VirtualService: routes of connections.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::http_route::read_destination;
+use super::notes::{At, Notes, Written};
+use super::value::{COUNT, address_or_net};
+use super::virtual_service::MESH;
+use crate::{ConnectionMatch, ConnectionRoute, HostPattern, WeightedDestination};
+
+/// What holds for the whole object.
+#[derive(Clone, Copy)]
+pub(super) struct Object<'a> {
+    /// Whether sidecars are meant.
+    pub(super) in_mesh: bool,
+    /// Its hosts.
+    pub(super) hosts: &'a [HostPattern],
+}
+
+/// What stands in both kinds of matches.
+struct Wire {
+    destination_subnets: Vec<String>,
+    port: Option<i64>,
+    source_labels: BTreeMap<String, String>,
+    source_namespace: Option<String>,
+    gateways: Vec<String>,
+}
+
+/// Reads `spec.tcp[]`.
+pub(super) fn read_tcp(
+    wire: istio_api::TcpRoute,
+    object: Object<'_>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> ConnectionRoute {
+    let istio_api::TcpRoute { r#match, route } = wire;
+    let here = at.field("match");
+    let mut matches = Vec::with_capacity(r#match.len());
+    for (index, wire) in r#match.into_iter().enumerate() {
+        let at = here.item(index);
+        let istio_api::L4MatchAttributes {
+            destination_subnets,
+            port,
+            source_subnet,
+            source_labels,
+            gateways,
+            source_namespace,
+        } = wire;
+        if source_subnet.is_written() {
+            let hint = "Istio ignores it too; use `sourceLabels` or an AuthorizationPolicy";
+            notes.error(&at.field("sourceSubnet"), "the field has no effect", hint);
+        }
+        let wire = Wire {
+            destination_subnets,
+            port,
+            source_labels,
+            source_namespace,
+            gateways,
+        };
+        matches.push(conditions(wire, Arc::new([]), object, &at, notes));
+    }
+    ConnectionRoute {
+        matches: matches.into(),
+        destinations: destinations(route, &at.field("route"), notes),
+    }
+}
+
+/// Reads `spec.tls[]`.
+pub(super) fn read_tls(
+    wire: istio_api::TlsRoute,
+    object: Object<'_>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> ConnectionRoute {
+    let istio_api::TlsRoute { r#match, route } = wire;
+    let here = at.field("match");
+    if r#match.is_empty() {
+        notes.missing(&here, "say which `sniHosts` the route is for");
+    }
+    let mut matches = Vec::with_capacity(r#match.len());
+    for (index, wire) in r#match.into_iter().enumerate() {
+        let at = here.item(index);
+        let istio_api::TlsMatchAttributes {
+            sni_hosts,
+            destination_subnets,
+            port,
+            source_labels,
+            gateways,
+            source_namespace,
+        } = wire;
+        let sni = read_sni(&sni_hosts, object, &at.field("sniHosts"), notes);
+        let wire = Wire {
+            destination_subnets,
+            port,
+            source_labels,
+            source_namespace,
+            gateways,
+        };
+        matches.push(conditions(wire, sni, object, &at, notes));
+    }
+    ConnectionRoute {
+        matches: matches.into(),
+        destinations: destinations(route, &at.field("route"), notes),
+    }
+}
+
+fn conditions(
+    wire: Wire,
+    sni: Arc<[HostPattern]>,
+    object: Object<'_>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> ConnectionMatch {
+    const NEVER: &str = "the condition matches no connection";
+    let Wire {
+        destination_subnets,
+        port,
+        source_labels,
+        source_namespace,
+        gateways,
+    } = wire;
+    let mut never = notes.has_unknown_under(at);
+    never |= notes.not_yet_with(&at.field("sourceLabels"), &source_labels, NEVER);
+    never |= notes.not_yet_with(&at.field("sourceNamespace"), &source_namespace, NEVER);
+    // Conditions for other gateways than the sidecars' are right as they are: no sidecar meets them.
+    let elsewhere = !gateways.is_empty() && !gateways.iter().any(|gateway| gateway == MESH);
+    never |= object.in_mesh && elsewhere;
+    ConnectionMatch {
+        sni,
+        destinations: read_subnets(&destination_subnets, &at.field("destinationSubnets"), notes),
+        port: notes.port(&at.field("port"), port),
+        never,
+    }
+}
+
+/// Istio: what is asked for must be a name under a host of the object.
+fn read_sni(
+    wire: &[String],
+    object: Object<'_>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> Arc<[HostPattern]> {
+    if wire.is_empty() {
+        notes.missing(at, "name the hosts that clients ask TLS for");
+    }
+    let namespace = notes.namespace();
+    let mut found = Vec::with_capacity(wire.len());
+    for (index, text) in wire.iter().enumerate() {
+        let at = at.item(index);
+        let Some(sni) = notes.valid(&at, HostPattern::literal(text)) else {
+            continue;
+        };
+        let names = [Ok(sni.clone()), HostPattern::resolve(text, &namespace)];
+        let is_own = |name: &HostPattern| object.hosts.iter().any(|host| host.covers(name));
+        if names.iter().flatten().any(is_own) {
+            found.push(sni);
+        } else {
+            let message = format!("{text} is not under a host of this VirtualService");
+            notes.refuse(&at, message, "add it to `spec.hosts`, or name one of them");
+        }
+    }
+    found.into()
+}
+
+fn read_subnets(wire: &[String], at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[IpNet]> {
+    let mut found = Vec::with_capacity(wire.len());
+    for (index, text) in wire.iter().enumerate() {
+        match address_or_net(text) {
+            Some(net) => found.push(net.trunc()),
+            None => {
+                let message = format!("{text:?} is neither an IP address nor a CIDR");
+                notes.refuse(&at.item(index), message, "");
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found.into()
+}
+
+fn destinations(
+    wire: Vec<istio_api::RouteDestination>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> Arc<[WeightedDestination]> {
+    if wire.is_empty() {
+        notes.missing(at, "name a destination");
+        return Arc::new([]);
+    }
+    let single = wire.len() == 1;
+    let mut found = Vec::with_capacity(wire.len());
+    let mut sum = 0_u64;
+    for (index, wire) in wire.into_iter().enumerate() {
+        let at = at.item(index);
+        let istio_api::RouteDestination {
+            destination,
+            weight,
+        } = wire;
+        let weight = notes.number(&at.field("weight"), weight, &COUNT);
+        // Istio: the only destination gets everything, whatever its weight.
+        let weight = if single { 100 } else { weight.unwrap_or(0) };
+        sum += u64::from(weight);
+        let destination = read_destination(destination, &at.field("destination"), notes);
+        found.extend(destination.map(|destination| WeightedDestination {
+            destination,
+            weight,
+        }));
+    }
+    if sum == 0 {
+        let hint = "give at least one destination a weight";
+        notes.refuse(at, "the weights sum to 0", hint);
+    }
+    if sum > u64::from(u32::MAX) {
+        let message = "the weights sum to more than 4294967295";
+        notes.refuse(at, message, "use smaller weights");
+    }
+    found.into()
+}
