@@ -8,6 +8,7 @@ use model::{
 };
 
 use crate::endpoints::facts;
+use crate::host_index::domains_over;
 use crate::key::{ClusterKey, Key, VirtualHostKey};
 use crate::mesh::Mesh;
 use crate::policies::selector_of;
@@ -429,7 +430,8 @@ impl Mesh {
 
     /// The listeners of the connections that a VirtualService for `pattern` may route.
     fn listeners_under(&self, pattern: &HostPattern, keys: &mut BTreeSet<Key>) {
-        for host in self.hosts_under(pattern) {
+        let wider = domains_over(pattern).filter_map(|domain| domain.service_host());
+        for host in self.hosts_under(pattern).into_iter().chain(wider) {
             for service in self.services().all(&host) {
                 for port in service.ports.iter().filter(|p| p.layer() != Layer::Http) {
                     self.listeners_of(service, port, keys);

@@ -120,7 +120,7 @@ impl Mesh {
 
     /// By the VirtualServices that route the connections to a host, and by all that they lead to.
     fn apart_by_connections(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
-        let routing = self.virtual_services().matches(host);
+        let routing = self.overlapping(host).into_iter();
         let routing = routing.filter_map(|key| self.virtual_service(key));
         for service in routing.filter(|service| service.routes_connections()) {
             listed(&service.export_to, apart);

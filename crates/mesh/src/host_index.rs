@@ -92,11 +92,22 @@ impl HostIndex {
 
 /// Every pattern that could match `host`, the most specific first.
 fn patterns_of(host: &Hostname) -> impl Iterator<Item = HostPattern> {
-    let text = host.as_str();
-    let suffixes = text
-        .match_indices('.')
-        .filter_map(|(dot, _)| HostPattern::suffix(text.get(dot + 1..)?));
     std::iter::once(HostPattern::Exact(host.clone()))
-        .chain(suffixes)
+        .chain(suffixes(host.as_str()))
         .chain(std::iter::once(HostPattern::Any))
+}
+
+/// The domains in which all hosts of a pattern lie, the smallest first.
+pub fn domains_over(pattern: &HostPattern) -> impl Iterator<Item = HostPattern> {
+    let host = pattern.service_host();
+    let text = host.as_ref().map_or("", Hostname::as_str);
+    // The first suffix of a wildcard is the wildcard itself.
+    let own = usize::from(matches!(pattern, HostPattern::Suffix(_)));
+    suffixes(text).skip(own).collect::<Vec<_>>().into_iter()
+}
+
+/// `*.` before each name that ends a host, the longest first.
+fn suffixes(host: &str) -> impl Iterator<Item = HostPattern> {
+    let dots = host.match_indices('.');
+    dots.filter_map(|(dot, _)| HostPattern::suffix(host.get(dot + 1..)?))
 }

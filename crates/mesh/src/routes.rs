@@ -50,11 +50,23 @@ impl Mesh {
         scope: &'a Scope,
         host: &Hostname,
     ) -> impl Iterator<Item = &'a Arc<VirtualService>> {
-        let keys: Vec<&ObjectKey> = self.virtual_services().matches(host).collect();
-        let routing = keys.into_iter().filter_map(|key| self.routing(scope, key));
+        let keys = self.overlapping(host).into_iter();
+        let routing = keys.filter_map(|key| self.routing(scope, key));
         routing
             .map(|(_, service)| service)
             .filter(|service| service.routes_connections())
+    }
+
+    /// The VirtualServices that name a service's host, or a host under it where it is a whole domain.
+    pub(crate) fn overlapping(&self, host: &Hostname) -> Vec<&ObjectKey> {
+        let index = self.virtual_services();
+        let domain = host.is_wildcard().then(|| host.pattern());
+        let under = domain.iter().flat_map(|domain| {
+            let patterns = index.patterns();
+            patterns.filter(move |pattern| *pattern != domain && domain.covers(pattern))
+        });
+        let under = under.flat_map(|pattern| index.under(pattern));
+        index.matches(host).chain(under).collect()
     }
 
     fn routing<'a>(
