@@ -204,6 +204,10 @@ impl Touched {
             mesh.virtual_hosts_with_alias(host, keys);
             mesh.virtual_hosts_without_wildcard(&host.pattern(), keys);
             mesh.routed_leading_to(host, keys);
+            for alias in mesh.aliases().of(host) {
+                keys.insert(Key::Name(alias.host.clone()));
+                mesh.routed_leading_to(&alias.host, keys);
+            }
         }
         for pattern in &self.routed {
             mesh.virtual_hosts_under(pattern, keys);
@@ -221,6 +225,9 @@ impl Touched {
                 }
                 mesh.virtual_hosts_of(&host, keys);
                 mesh.routed_leading_to(&host, keys);
+                for alias in mesh.aliases().of(&host) {
+                    mesh.routed_leading_to(&alias.host, keys);
+                }
             }
         }
     }
@@ -277,6 +284,7 @@ impl Mesh {
         for pattern in self.routed_patterns() {
             self.virtual_hosts_under(pattern, &mut keys);
         }
+        keys.extend(self.aliases().hosts().cloned().map(Key::Name));
         keys
     }
 
@@ -313,7 +321,7 @@ impl Mesh {
             }
         }
         self.virtual_hosts_of(host, keys);
-        if !self.services().all(host).is_empty() {
+        if !self.services().all(host).is_empty() || self.aliases().end(host).is_some() {
             keys.insert(Key::Name(host.clone()));
         }
     }
@@ -470,17 +478,30 @@ impl Mesh {
                 host.service_parts()
                     .is_some_and(|(first, _)| Some(first) == name)
             };
-            let named: Vec<Hostname> = self.services().hosts().filter(same).cloned().collect();
+            let hosts = self.services().hosts().chain(self.aliases().hosts());
+            let named: Vec<Hostname> = hosts.filter(same).cloned().collect();
             named
                 .iter()
-                .for_each(|host| self.virtual_hosts_of(host, keys));
+                .for_each(|host| self.virtual_hosts_named(host, keys));
             return;
         };
+        if let Some(target) = self.aliases().end(alias) {
+            self.virtual_hosts_of(target, keys);
+            return;
+        }
         if labels.next().is_some() || svc.is_some_and(|svc| svc != "svc") {
             return;
         }
         if let (Ok(name), Ok(namespace)) = (name.parse(), namespace.parse()) {
-            self.virtual_hosts_of(&Hostname::of_service(&name, &namespace), keys);
+            self.virtual_hosts_named(&Hostname::of_service(&name, &namespace), keys);
+        }
+    }
+
+    /// The virtual hosts that a host has, or that it is another name of.
+    fn virtual_hosts_named(&self, host: &Hostname, keys: &mut BTreeSet<Key>) {
+        self.virtual_hosts_of(host, keys);
+        if let Some(target) = self.aliases().end(host) {
+            self.virtual_hosts_of(target, keys);
         }
     }
 

@@ -59,6 +59,15 @@ impl Mesh {
                 apart.insert(service.namespace().clone());
             }
         }
+        if let Some(alias) = self.aliases().get(host) {
+            listed(&alias.export_to, apart);
+        }
+        if let Some(target) = self.aliases().end(host) {
+            for service in self.services().all(target) {
+                listed(&service.export_to, apart);
+                apart.insert(service.namespace().clone());
+            }
+        }
     }
 
     fn apart_by_port(&self, port: Port, apart: &mut BTreeSet<Namespace>) {
@@ -83,7 +92,11 @@ impl Mesh {
     /// By a host's services and by the DestinationRules for it, which each namespace may have its own of.
     fn apart_by_host(&self, host: &Hostname, apart: &mut BTreeSet<Namespace>) {
         self.apart_by_services(host, apart);
-        for key in self.destination_rules().matches(host) {
+        let target = self.aliases().end(host).into_iter();
+        let rules = target
+            .chain([host])
+            .flat_map(|host| self.destination_rules().matches(host));
+        for key in rules {
             apart.insert(key.namespace.clone());
             if let Some(rule) = self.destination_rule(key) {
                 listed(&rule.export_to, apart);
@@ -142,6 +155,10 @@ impl Mesh {
                             .at_address(*address)
                             .for_each(|other| self.apart_by_services(other, apart));
                     }
+                }
+                for alias in self.aliases().of(host) {
+                    listed(&alias.export_to, apart);
+                    apart.insert(alias.namespace.clone());
                 }
                 self.apart_by_host(host, apart);
                 self.apart_by_aliases(host, apart);

@@ -4,6 +4,7 @@
 //! in one [`Scope`]; [`build`] makes the `ir` node of it; [`endpoints`] is the hot path, apart on purpose.
 
 mod affected;
+mod alias;
 mod allocate;
 mod apart;
 mod build;

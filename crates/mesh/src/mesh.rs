@@ -11,10 +11,12 @@ use model::{
 use store::{Delta, Snapshot};
 
 use crate::affected::{Affected, Touched};
+use crate::alias::{Alias, Aliases};
 use crate::host_index::{HostIndex, Ranked};
 use crate::policies::Policies;
 use crate::registry::{Services, change};
 use crate::routes::{destination_hosts, virtual_service_in};
+use crate::scope::Scope;
 use crate::service::MeshService;
 use crate::workload::Workload;
 
@@ -24,6 +26,7 @@ pub struct Mesh {
     snapshot: Snapshot,
     config: Arc<MeshConfig>,
     services: Services,
+    aliases: Aliases,
     virtual_services: HostIndex,
     destination_rules: HostIndex,
     /// Which VirtualServices lead to a host.
@@ -90,6 +93,7 @@ impl Mesh {
                 touched
                     .services
                     .extend(self.services.replace(key, services));
+                self.index_alias(key, new.as_deref(), touched);
             }
             Kind::VirtualService => self.index_routes(before, key, touched),
             Kind::DestinationRule => self.index_rules(key, old.as_deref(), new.as_deref(), touched),
@@ -120,6 +124,14 @@ impl Mesh {
                 touched.workloads.extend(pods.cloned());
             }
             Kind::Namespace | Kind::ServiceAccount | Kind::Deployment | Kind::MeshConfig => {}
+        }
+    }
+
+    fn index_alias(&mut self, key: &ObjectKey, new: Option<&Object>, touched: &mut Touched) {
+        if key.kind == Kind::Service {
+            let host = Hostname::of_service(&key.name, &key.namespace);
+            let hosts = self.aliases.replace(&host, new.and_then(Alias::of));
+            touched.services.extend(hosts);
         }
     }
 
@@ -251,6 +263,20 @@ impl Mesh {
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    pub(crate) fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    /// The service that a scope reaches under a host: its own, or the one that an ExternalName stands for.
+    #[must_use]
+    pub fn reached(&self, scope: &Scope, host: &Hostname) -> Option<&Arc<MeshService>> {
+        let own = self.services.visible(scope, host);
+        own.or_else(|| {
+            let target = self.aliases.target(scope, host)?;
+            self.services.visible(scope, target)
+        })
     }
 
     pub(crate) fn virtual_services(&self) -> &HostIndex {

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{ExportTo, Labels, Locality, Name, Port, PortName, Protocol, Selector, ServiceAccount};
+use crate::{
+    ExportTo, Hostname, Labels, Locality, Name, Port, PortName, Protocol, Selector, ServiceAccount,
+};
 
 /// `v1` Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +31,8 @@ pub enum Addressing {
     Allocated,
     /// `spec.clusterIP: None`: by its endpoints' addresses.
     Headless,
-    /// `spec.type: ExternalName`: not translated yet.
-    ExternalName(Arc<str>),
+    /// `spec.type: ExternalName`: another name of this host.
+    ExternalName(Hostname),
 }
 
 /// `spec.ports[]`.

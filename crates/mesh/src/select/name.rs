@@ -11,18 +11,24 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<Name
     if host.is_wildcard() {
         return None;
     }
-    let service = mesh.services().visible(scope, host)?;
+    let service = mesh.reached(scope, host)?;
     let addresses = if service.is_headless() {
         facts(mesh, service).addresses
     } else {
         mesh.services().addresses(service)
     };
-    let of_kubernetes = service.registry == Registry::Kubernetes;
+    let is_alias = *host != service.host;
+    let of_kubernetes = is_alias || service.registry == Registry::Kubernetes;
+    let parts = host.service_parts().filter(|_| of_kubernetes);
     (!addresses.is_empty()).then(|| NameEntry {
         host: host.clone(),
         addresses,
-        registry: service.registry,
-        short_name: of_kubernetes.then(|| service.rank.key.name.as_str().into()),
-        namespace: of_kubernetes.then(|| service.namespace().clone()),
+        registry: if of_kubernetes {
+            Registry::Kubernetes
+        } else {
+            Registry::External
+        },
+        short_name: parts.map(|(name, _)| name.into()),
+        namespace: parts.and_then(|(_, namespace)| namespace.parse().ok()),
     })
 }

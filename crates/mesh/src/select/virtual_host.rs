@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{Backend, RouteTableName};
-use model::{Destination, HostPattern, Hostname, Port, VirtualService};
+use model::{Destination, HostPattern, Hostname, Namespace, Port, VirtualService};
 
 use crate::key::ClusterKey;
 use crate::mesh::Mesh;
@@ -95,10 +95,10 @@ pub(super) fn backend(
     let missing = |what: String| Backend::Missing {
         wanted: what.into(),
     };
-    let host = &destination.host;
-    let Some(service) = mesh.services().visible(scope, host) else {
-        return missing(format!("no service {host} exists"));
+    let Some(service) = mesh.reached(scope, &destination.host) else {
+        return missing(format!("no service {} exists", destination.host));
     };
+    let host = &service.host;
     let only = || match &*service.ports {
         [only] => Some(only.number),
         _ => None,
@@ -136,6 +136,11 @@ pub(super) fn backend(
 fn domains_of(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> Arc<[Arc<str>]> {
     let mut domains: BTreeSet<Arc<str>> = BTreeSet::from([service.host.as_str().into()]);
     let mut names = aliases(scope, service);
+    let external = mesh.aliases().of(&service.host).into_iter();
+    for alias in external.filter(|alias| scope.sees(&alias.export_to)) {
+        names.push(alias.host.clone());
+        names.extend(short_names(scope, &alias.host, &alias.namespace));
+    }
     names.retain(|alias| !listener::claims_http(mesh, scope, alias, port));
     domains.extend(names.iter().map(|alias| Arc::from(alias.as_str())));
     if service.is_headless() {
@@ -167,14 +172,17 @@ fn domains_of(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> 
 
 /// `name` (in its own namespace only), `name.namespace`, `name.namespace.svc`.
 fn aliases(scope: &Scope, service: &MeshService) -> Vec<Hostname> {
-    let Some((name, namespace)) = service
-        .host
-        .service_parts()
-        .filter(|_| service.registry == ir::Registry::Kubernetes)
-    else {
+    match service.registry {
+        ir::Registry::Kubernetes => short_names(scope, &service.host, service.namespace()),
+        ir::Registry::External => Vec::new(),
+    }
+}
+
+fn short_names(scope: &Scope, host: &Hostname, own: &Namespace) -> Vec<Hostname> {
+    let Some((name, namespace)) = host.service_parts() else {
         return Vec::new();
     };
-    let bare = scope.is_in(service.namespace()).then(|| name.to_owned());
+    let bare = scope.is_in(own).then(|| name.to_owned());
     let longer = [
         format!("{name}.{namespace}"),
         format!("{name}.{namespace}.svc"),
@@ -192,14 +200,20 @@ fn as_host(address: IpAddr) -> Option<Hostname> {
 
 /// The names, other than its own, that a host may be addressed by in some scope.
 pub(crate) fn possible_aliases(mesh: &Mesh, host: &Hostname) -> Vec<Hostname> {
-    let names = host.service_parts().map(|(name, namespace)| {
+    let external = mesh.aliases().of(host).into_iter().map(|alias| &alias.host);
+    let external: Vec<&Hostname> = external.collect();
+    let names = external
+        .iter()
+        .copied()
+        .chain([host])
+        .filter_map(Hostname::service_parts);
+    let names = names.flat_map(|(name, namespace)| {
         [
             name.to_owned(),
             format!("{name}.{namespace}"),
             format!("{name}.{namespace}.svc"),
         ]
     });
-    let names = names.into_iter().flatten();
     let services = mesh.services();
     let addresses = services.all(host).iter().flat_map(|service| {
         services
@@ -211,5 +225,6 @@ pub(crate) fn possible_aliases(mesh: &Mesh, host: &Hostname) -> Vec<Hostname> {
     names
         .filter_map(|alias| alias.parse().ok())
         .chain(addresses.filter_map(as_host))
+        .chain(external.iter().copied().cloned())
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use ir::Discovery;
 use serde_json::json;
-use testkit::{endpoint_slice, pod, service, service_entry, workload_entry};
+use testkit::{endpoint_slice, pod, service, service_entry, to, virtual_service, workload_entry};
 
 use crate::kit::scope;
 
@@ -288,5 +288,65 @@ fn workloads_of_a_folder_are_endpoints_without_slices_and_slices_replace_pods() 
     assert_eq!(
         of(mesh![cart(), one(), vm(), slice]),
         ["10.1.0.7:80", "10.1.0.9:80"]
+    );
+}
+
+fn external(name: &str, target: &str) -> testkit::Service {
+    service(name)
+        .in_namespace("shop")
+        .with("spec.type", "ExternalName")
+        .with("spec.externalName", target)
+}
+
+#[test]
+fn an_external_name_is_another_name_of_its_target() {
+    let world = mesh![
+        external("alias", "cart.shop.svc.cluster.local"),
+        external("second", "alias.shop.svc.cluster.local."),
+        external("loop", "loop.shop.svc.cluster.local"),
+        external("elsewhere", "nobody.example"),
+        service("cart").in_namespace("shop").at("10.0.0.1").port(80),
+        virtual_service("to-alias")
+            .in_namespace("shop")
+            .host("routed.example")
+            .route(to("second.shop.svc.cluster.local")),
+    ];
+    let own = "outbound|80||cart.shop";
+    for name in [
+        "alias",
+        "alias.shop",
+        "alias.shop.svc.cluster.local",
+        "second",
+    ] {
+        assert_eq!(world.get("shop", name), own, "{name}");
+    }
+    assert_eq!(world.get("web", "alias"), "PassthroughCluster");
+    assert_eq!(world.get("web", "second.shop"), own);
+    assert_eq!(world.get("web", "routed.example"), own);
+    for name in ["loop", "elsewhere"] {
+        assert_eq!(world.get("shop", name), "PassthroughCluster", "{name}");
+    }
+}
+
+#[test]
+fn another_name_may_be_hidden_or_taken() {
+    let world = mesh![
+        external("alias", "cart.shop.svc.cluster.local").with(
+            "metadata.annotations",
+            json!({"networking.istio.io/exportTo": "web"})
+        ),
+        external("taken", "cart.shop.svc.cluster.local"),
+        service("cart").in_namespace("shop").at("10.0.0.1").port(80),
+        service("pay").in_namespace("shop").at("10.0.0.2").port(80),
+        virtual_service("taken")
+            .in_namespace("shop")
+            .host("taken")
+            .route(to("pay.shop.svc.cluster.local")),
+    ];
+    assert_eq!(world.get("web", "alias.shop"), "outbound|80||cart.shop");
+    assert_eq!(world.get("other", "alias.shop"), "PassthroughCluster");
+    assert_eq!(
+        world.get("web", "taken.shop.svc.cluster.local"),
+        "outbound|80||pay.shop"
     );
 }

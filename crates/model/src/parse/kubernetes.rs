@@ -55,14 +55,7 @@ pub(super) fn service(wire: istio_api::Service, meta: &Meta, notes: &mut Notes<'
     notes.not_yet(&SPEC.field("trafficDistribution"), &traffic_distribution);
     notes.not_yet(&SPEC.field("sessionAffinity"), &sticky);
     let addressing = if type_.as_deref() == Some("ExternalName") {
-        notes.not_yet(&SPEC.field("externalName"), &external_name);
-        if external_name.is_none() {
-            notes.missing(
-                &SPEC.field("externalName"),
-                "name the host that the Service stands for",
-            );
-        }
-        Addressing::ExternalName(external_name.unwrap_or_default().into())
+        external(external_name, notes)
     } else {
         addressing(cluster_ip, cluster_ips, notes)
     };
@@ -73,6 +66,19 @@ pub(super) fn service(wire: istio_api::Service, meta: &Meta, notes: &mut Notes<'
         ports: service_ports(ports, notes),
         export_to: exported(meta, notes),
         publish_not_ready: publish_not_ready_addresses.unwrap_or(false),
+    }
+}
+
+/// The host that a Service stands for; a name may end in a dot. What is none leads nowhere.
+fn external(name: Option<String>, notes: &mut Notes<'_>) -> Addressing {
+    let at = SPEC.field("externalName");
+    let Some(name) = name else {
+        notes.missing(&at, "name the host that the Service stands for");
+        return Addressing::Headless;
+    };
+    match notes.name(&at, name.trim_end_matches('.')) {
+        Some(host) => Addressing::ExternalName(host),
+        None => Addressing::Headless,
     }
 }
 

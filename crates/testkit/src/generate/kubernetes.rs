@@ -22,7 +22,12 @@ pub(super) fn service(dice: &mut Dice) -> Value {
         5 => service["spec"]["clusterIPs"] = json!(dice.some(&VIPS)),
         6 if dice.once_in(3) => {
             service["spec"]["type"] = "ExternalName".into();
-            service["spec"]["externalName"] = "api.example.com".into();
+            let targets = [
+                "api.example.com",
+                "cart.shop.svc.cluster.local",
+                "web.shop.svc.cluster.local.",
+            ];
+            service["spec"]["externalName"] = dice.one(&targets).into();
         }
         _ => {}
     }

@@ -43,7 +43,7 @@ fn services() {
     service(
         json!({"type": "ExternalName", "externalName": "a.com"}),
         "applied",
-        &["warning LAT0004 spec.externalName"],
+        &[],
     );
     service(
         json!({"sessionAffinity": "ClientIP", "internalTrafficPolicy": "Local", "trafficDistribution": "PreferClose"}),
