@@ -1,7 +1,7 @@
 //! The echo server's answers: who answered, and what it was asked, as JSON.
 //!
 //! The query of a request can ask for more: `status=503` answers so; `delay_ms=200` waits first; `fail_first=2&id=x`
-//! answers the first two requests of that id with 503; `only=NAME` confines all of these to the workload of that name.
+//! answers the first two requests of that id with 503; `header=x-user:alice` adds a header; `only=NAME` confines all of these to the workload of that name.
 //! A request with content type `application/grpc` is echoed frame by frame, for as long as the caller sends.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::app::authorizer::{CHECK, Question};
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -119,7 +120,11 @@ impl Echo {
             .get("content-type")
             .is_some_and(|t| t.as_bytes().starts_with(b"application/grpc"))
         {
-            return Ok(stream(body));
+            return Ok(if head.uri.path() == CHECK {
+                self.check(body).await
+            } else {
+                stream(body)
+            });
         }
         let status = if mine {
             self.status(&wishes)
@@ -149,7 +154,26 @@ impl Echo {
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert("content-type", json);
+        if let Some((name, value)) = wishes.header.filter(|_| mine)
+            && let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse())
+        {
+            response.headers_mut().insert(name, value);
+        }
         Ok(response)
+    }
+
+    /// Answers Envoy, which asks whether a request may pass: as the query of that request says.
+    async fn check(&self, body: Incoming) -> Response<Body> {
+        let body = body.collect().await;
+        let question = Question::read(&body.map(|body| body.to_bytes()).unwrap_or_default());
+        let query = question.path.split_once('?').map_or("", |(_, query)| query);
+        let wishes = Wishes::read(query);
+        let mine = wishes.only.is_none_or(|name| name == self.app.name);
+        if !mine {
+            return unary(question.answer(200, None));
+        }
+        tokio::time::sleep(wishes.delay).await;
+        unary(question.answer(self.status(&wishes).as_u16(), wishes.header))
     }
 
     fn answer(&self, port: u16) -> Answer {
@@ -184,6 +208,7 @@ struct Wishes<'a> {
     fail_first: u32,
     id: &'a str,
     only: Option<&'a str>,
+    header: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Wishes<'a> {
@@ -205,6 +230,7 @@ impl<'a> Wishes<'a> {
             fail_first: number("fail_first").unwrap_or(0),
             id: get("id").unwrap_or_default(),
             only: get("only"),
+            header: get("header").and_then(|pair| pair.split_once(':')),
         }
     }
 }
@@ -234,10 +260,20 @@ fn all_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
 
 /// A gRPC method that answers each message with the same.
 fn stream(body: Incoming) -> Response<Body> {
-    let frames = BodyStream::new(body).filter(|frame| {
+    grpc(BodyStream::new(body).filter(|frame| {
         let data = !matches!(frame, Ok(frame) if frame.is_trailers());
         async move { data }
-    });
+    }))
+}
+
+/// A gRPC method that answers with one message.
+fn unary(message: Bytes) -> Response<Body> {
+    grpc(futures::stream::once(async { Ok(Frame::data(message)) }))
+}
+
+fn grpc(
+    frames: impl Stream<Item = Result<Frame<Bytes>, hyper::Error>> + Send + 'static,
+) -> Response<Body> {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let end = futures::stream::once(async { Ok(Frame::trailers(trailers)) });

@@ -3,6 +3,7 @@
 //! It runs inside the workload's namespaces as an ordinary user. The mesh talks to it by a Unix socket in its folder:
 //! one JSON [`Command`] in, one JSON [`Outcome`] a line out, until the connection ends.
 
+mod authorizer;
 pub mod call;
 mod connection;
 pub mod echo;
