@@ -96,6 +96,7 @@ fn status(stream: &Stream, epoch: u64) -> Value {
         (Kind::Listener, "listener"),
         (Kind::Route, "route"),
         (Kind::Endpoint, "endpoint"),
+        (Kind::Extension, "extension_config"),
         (Kind::NameTable, "name_table"),
     ] {
         let nonces = progress.nonces.get(&kind).cloned().unwrap_or_default();

@@ -31,6 +31,10 @@ fn of_kind(view: &View, kind: Kind) -> Value {
             "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
             "dynamic_listeners",
         ),
+        Kind::Extension => (
+            "type.googleapis.com/envoy.admin.v3.EcdsConfigDump",
+            "ecds_filters",
+        ),
         Kind::Route => (
             "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
             "dynamic_route_configs",
@@ -52,6 +56,7 @@ fn entry(kind: Kind, resource: &Resource) -> Value {
         Kind::Listener => {
             json!({ "name": &**resource.name(), "active_state": { "version_info": version, "listener": body } })
         }
+        Kind::Extension => json!({ "version_info": version, "ecds_filter": body }),
         Kind::Route => json!({ "version_info": version, "route_config": body }),
         Kind::NameTable => json!({ "version_info": version, "table": body }),
     }

@@ -115,7 +115,7 @@ fn references(kind: Kind, body: Bytes) -> Result<Vec<(Kind, String)>> {
             let tables = route_tables(Listener::decode(body)?)?;
             Ok(tables.into_iter().map(|name| (Kind::Route, name)).collect())
         }
-        Kind::Endpoint | Kind::Route | Kind::NameTable => Ok(Vec::new()),
+        Kind::Endpoint | Kind::Extension | Kind::Route | Kind::NameTable => Ok(Vec::new()),
     }
 }
 

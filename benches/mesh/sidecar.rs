@@ -162,7 +162,7 @@ impl Sidecar {
                 stream.send(ack)?;
                 self.subscribe(stream, Kind::Route, unknown)?;
             }
-            Kind::Endpoint | Kind::Route | Kind::NameTable => stream.send(ack)?,
+            Kind::Endpoint | Kind::Extension | Kind::Route | Kind::NameTable => stream.send(ack)?,
         }
         if !self.warming.is_empty() {
             return Ok(());

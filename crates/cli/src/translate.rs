@@ -174,6 +174,7 @@ fn title(kind: xds::Kind) -> &'static str {
     match kind {
         xds::Kind::Cluster => "clusters",
         xds::Kind::Endpoint => "endpoints",
+        xds::Kind::Extension => "extensions",
         xds::Kind::Listener => "listeners",
         xds::Kind::Route => "routes",
         xds::Kind::NameTable => "names",
@@ -195,7 +196,11 @@ fn show(
     origins.dedup();
     let shown = match kind {
         xds::Kind::NameTable => names(resource),
-        xds::Kind::Cluster | xds::Kind::Endpoint | xds::Kind::Listener | xds::Kind::Route => {
+        xds::Kind::Cluster
+        | xds::Kind::Endpoint
+        | xds::Kind::Extension
+        | xds::Kind::Listener
+        | xds::Kind::Route => {
             let any = Any {
                 type_url: kind.type_url().to_owned(),
                 value: resource.body(),

@@ -23,6 +23,9 @@ pub enum Kind {
     Cluster,
     /// The endpoints of one cluster (EDS), under the cluster's name.
     Endpoint,
+    /// The configuration of filters that listeners name (ECDS): before the listeners, so that no new port is open
+    /// before the policies that guard it.
+    Extension,
     /// Listeners (LDS).
     Listener,
     /// Route tables (RDS).
@@ -33,9 +36,10 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in make-before-break order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Cluster,
         Self::Endpoint,
+        Self::Extension,
         Self::Listener,
         Self::Route,
         Self::NameTable,
@@ -46,6 +50,7 @@ impl Kind {
         match self {
             Self::Cluster => type_url::CLUSTER,
             Self::Endpoint => type_url::CLUSTER_LOAD_ASSIGNMENT,
+            Self::Extension => type_url::TYPED_EXTENSION_CONFIG,
             Self::Listener => type_url::LISTENER,
             Self::Route => type_url::ROUTE_CONFIGURATION,
             Self::NameTable => "type.googleapis.com/istio.networking.nds.v1.NameTable",
@@ -57,11 +62,12 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.type_url() == url)
     }
 
-    /// Istio's short name, as its metrics have it: `cds`, `eds`, `lds`, `rds`, `nds`.
+    /// Istio's short name, as its metrics have it: `cds`, `eds`, `ecds`, `lds`, `rds`, `nds`.
     pub fn short(self) -> &'static str {
         match self {
             Self::Cluster => "cds",
             Self::Endpoint => "eds",
+            Self::Extension => "ecds",
             Self::Listener => "lds",
             Self::Route => "rds",
             Self::NameTable => "nds",
@@ -84,6 +90,7 @@ impl Kind {
 pub(crate) struct PerKind<T> {
     clusters: T,
     endpoints: T,
+    extensions: T,
     listeners: T,
     routes: T,
     name_tables: T,
@@ -94,6 +101,7 @@ impl<T> PerKind<T> {
         match kind {
             Kind::Cluster => &self.clusters,
             Kind::Endpoint => &self.endpoints,
+            Kind::Extension => &self.extensions,
             Kind::Listener => &self.listeners,
             Kind::Route => &self.routes,
             Kind::NameTable => &self.name_tables,
@@ -104,6 +112,7 @@ impl<T> PerKind<T> {
         match kind {
             Kind::Cluster => &mut self.clusters,
             Kind::Endpoint => &mut self.endpoints,
+            Kind::Extension => &mut self.extensions,
             Kind::Listener => &mut self.listeners,
             Kind::Route => &mut self.routes,
             Kind::NameTable => &mut self.name_tables,

@@ -254,7 +254,7 @@ impl Session {
 
     /// Handles the answer to a message. Unknown and repeated numbers are ignored.
     fn answered(&mut self, kind: Kind, number: u64, error: Option<String>) -> Option<Event> {
-        let composed = matches!(kind, Kind::Listener | Kind::Route);
+        let composed = matches!(kind, Kind::Extension | Kind::Listener | Kind::Route);
         let mixed = error.is_some() && composed && self.holds_back();
         let channel = self.channels.get_mut(kind);
         let (earlier, message) = channel.take(number)?;
@@ -308,7 +308,7 @@ impl Session {
                     self.stage.endpoints_answered(name, message.number, false);
                 }
             }
-            Kind::Listener | Kind::Route | Kind::NameTable => {}
+            Kind::Extension | Kind::Listener | Kind::Route | Kind::NameTable => {}
         }
     }
 

@@ -54,7 +54,7 @@ impl Client {
     pub fn asked_for(&self, mut seen: Seen) -> Seen {
         seen.retain(|(kind, name), _| match kind {
             Kind::Cluster | Kind::Listener | Kind::NameTable => true,
-            Kind::Endpoint | Kind::Route => self
+            Kind::Endpoint | Kind::Extension | Kind::Route => self
                 .wanted
                 .get(kind)
                 .is_some_and(|wanted| wanted.contains(&**name)),
@@ -98,8 +98,11 @@ impl Client {
         self.ask(kind, &[], &[], Some(response.nonce));
         match kind {
             Kind::Cluster => self.follow(Kind::Endpoint),
-            Kind::Listener => self.follow(Kind::Route),
-            Kind::Endpoint | Kind::Route | Kind::NameTable => {}
+            Kind::Listener => {
+                self.follow(Kind::Extension);
+                self.follow(Kind::Route);
+            }
+            Kind::Endpoint | Kind::Extension | Kind::Route | Kind::NameTable => {}
         }
     }
 
@@ -112,6 +115,12 @@ impl Client {
                     let cluster = self.session.view().get(Kind::Cluster, name);
                     cluster.is_some_and(|cluster| cluster.liveness() == Liveness::Eds)
                 })
+                .map(|name| name.to_string())
+                .collect(),
+            Kind::Extension => self
+                .names(Kind::Listener)
+                .filter(|name| &***name == "virtualInbound")
+                .flat_map(|_| ir::AuthorizationFilterName::all())
                 .map(|name| name.to_string())
                 .collect(),
             _ => self

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use envoy_api::envoy::config::cluster::v3::Cluster;
+use envoy_api::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_api::envoy::config::listener::v3::{Filter, FilterChain, Listener};
 use envoy_api::envoy::config::route::v3::RouteConfiguration;
@@ -67,6 +68,7 @@ fn one(kind: Kind, resource: &Resource) -> Checked {
                 chains().map(|chain| format!("{:?}", chain.filter_chain_match)),
             )
         }
+        Kind::Extension => named(&constrained::<TypedExtensionConfig>(&body)?.name, resource),
         Kind::NameTable => wire::istio::networking::nds::v1::NameTable::decode(body)
             .map(|_| ())
             .map_err(|error| error.to_string()),

@@ -185,7 +185,8 @@ impl Session {
     ) -> Option<Arc<Resource>> {
         let bridge = self.bridge(kind, held, target);
         let target = bridge.as_ref().unwrap_or(target);
-        let staged = matches!(kind, Kind::Listener | Kind::Route) && self.may_hold_back();
+        let staged =
+            matches!(kind, Kind::Extension | Kind::Listener | Kind::Route) && self.may_hold_back();
         let refusals = &self.channel(kind).refusals;
         if !staged && refusals.is_empty() && trial.is_none() {
             return Some(Arc::clone(target));
@@ -242,13 +243,15 @@ impl Session {
     }
 
     /// Whether a resumed stream has taken up the new listeners and routes, but for refused ones. Envoy always asks for
-    /// listeners, for routes only if a listener names them.
+    /// listeners, for filters and routes only if a listener names them.
     fn has_resumed(&self) -> bool {
-        [Kind::Listener, Kind::Route].into_iter().all(|kind| {
-            let channel = self.channel(kind);
-            let expected = kind == Kind::Listener || self.view.len(kind) > 0;
-            (channel.asked || !expected) && channel.has_ended()
-        })
+        [Kind::Extension, Kind::Listener, Kind::Route]
+            .into_iter()
+            .all(|kind| {
+                let channel = self.channel(kind);
+                let expected = kind == Kind::Listener || self.view.len(kind) > 0;
+                (channel.asked || !expected) && channel.has_ended()
+            })
     }
 
     /// Makes the response and takes note of what was sent.

@@ -39,7 +39,7 @@ impl Session {
         match kind {
             Kind::Cluster => !pinned.get_or_insert_with(|| self.pinned()).contains(name),
             Kind::Endpoint => !self.channel(Kind::Cluster).pending.contains_key(name),
-            Kind::Route => self.channel(Kind::Listener).has_ended(),
+            Kind::Extension | Kind::Route => self.channel(Kind::Listener).has_ended(),
             Kind::Listener | Kind::NameTable => true,
         }
     }
@@ -50,7 +50,7 @@ impl Session {
             return Pinned::All;
         }
         let mut names = BTreeSet::new();
-        for kind in [Kind::Listener, Kind::Route] {
+        for kind in [Kind::Extension, Kind::Listener, Kind::Route] {
             let channel = self.channel(kind);
             let pending = channel
                 .pending

@@ -180,7 +180,7 @@ impl Envoy {
             Kind::Cluster => &mut self.clusters,
             Kind::Endpoint => &mut self.endpoints,
             Kind::Listener => &mut self.listeners,
-            Kind::Route | Kind::NameTable => &mut self.routes,
+            Kind::Extension | Kind::Route | Kind::NameTable => &mut self.routes,
         }
     }
 
@@ -213,7 +213,7 @@ impl Envoy {
             Kind::Cluster => self.clusters_came(response, &before),
             Kind::Endpoint => self.endpoints_came(response),
             Kind::Listener => self.listeners_came(),
-            Kind::Route | Kind::NameTable => {}
+            Kind::Extension | Kind::Route | Kind::NameTable => {}
         }
         self.check();
         self.answer(kind, &response.nonce);

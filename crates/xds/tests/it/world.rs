@@ -312,7 +312,7 @@ impl Stream {
 
     fn sotw_names(&self, kind: Kind) -> Vec<String> {
         match kind {
-            Kind::Endpoint | Kind::Route => self
+            Kind::Endpoint | Kind::Extension | Kind::Route => self
                 .session
                 .view()
                 .resources(kind)
