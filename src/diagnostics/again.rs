@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh::{Mesh, virtual_service_in};
-use model::{HostPattern, HttpAction, Kind, Namespace, ObjectKey, Spec};
+use model::{AuthorizationAction, HostPattern, HttpAction, Kind, Namespace, ObjectKey, Spec};
 use store::Snapshot;
 
 /// Who refers to what.
@@ -14,6 +14,8 @@ pub(super) struct References {
     naming: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
     /// The objects of a namespace that select workloads.
     selecting: BTreeMap<Namespace, BTreeSet<ObjectKey>>,
+    /// The AuthorizationPolicies that ask a provider, which is a service somewhere, and whose rivals may ask another.
+    asking: BTreeSet<ObjectKey>,
 }
 
 impl References {
@@ -30,6 +32,11 @@ impl References {
             }
             for host in hosts(now, key) {
                 self.naming.entry(host).or_default().insert(key.clone());
+            }
+            if asks(now, key) {
+                self.asking.insert(key.clone());
+            } else {
+                self.asking.remove(key);
             }
             if selects(key.kind) {
                 if now.get(key).is_some() {
@@ -71,6 +78,7 @@ impl References {
                     }
                 }
                 Kind::Service | Kind::ServiceEntry => {
+                    again.extend(self.asking.iter().cloned());
                     for mesh in [earlier, mesh] {
                         for service in mesh.services().of_object(key) {
                             self.of_host(&HostPattern::Exact(service.host.clone()), &mut again);
@@ -79,8 +87,10 @@ impl References {
                 }
                 Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice | Kind::Deployment => {
                     self.of_workloads([earlier, mesh], &key.namespace, &mut again);
+                    again.extend(self.asking.iter().cloned());
                 }
-                Kind::AuthorizationPolicy | Kind::PeerAuthentication => {}
+                Kind::AuthorizationPolicy => again.extend(self.asking.iter().cloned()),
+                Kind::PeerAuthentication => {}
             }
         }
         Some(again)
@@ -105,6 +115,16 @@ impl References {
                 self.of_host(&HostPattern::Exact(service.host.clone()), again);
             }
         }
+    }
+}
+
+/// Whether an object asks a provider.
+fn asks(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    match snapshot.get(key).map(|object| &object.spec) {
+        Some(Spec::AuthorizationPolicy(policy)) => {
+            matches!(policy.action, AuthorizationAction::Custom(_))
+        }
+        _ => false,
     }
 }
 

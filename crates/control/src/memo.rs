@@ -155,6 +155,7 @@ impl Memo {
             let (kind, name) = match &node {
                 Node::Cluster(cluster) => (Kind::Cluster, cluster.name.to_string()),
                 Node::VirtualInbound(_) => (Kind::Listener, "virtualInbound".to_owned()),
+                Node::AuthorizationFilter(filter) => (Kind::Extension, filter.name.to_string()),
                 Node::RouteTable(_)
                 | Node::VirtualHost(_)
                 | Node::OutboundListener(_)
@@ -219,6 +220,7 @@ fn liveness(node: &Node) -> Liveness {
         | Node::OutboundListener(_)
         | Node::VirtualOutbound(_)
         | Node::VirtualInbound(_)
+        | Node::AuthorizationFilter(_)
         | Node::NameEntry(_) => Liveness::Sent,
     }
 }

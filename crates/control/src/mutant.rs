@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use ir::model::MtlsMode;
-use ir::{InboundPort, InboundRule, Node, UpstreamTls, VirtualInbound};
+use ir::{Authorization, AuthorizationFilter, InboundPort, Node, UpstreamTls, VirtualInbound};
 
 /// A promise to break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,19 +41,14 @@ impl Mutant {
     /// The node as this mutant would have it.
     pub(crate) fn spoil(self, node: Node) -> Node {
         match (self, node) {
-            (Self::NoAuthorization, Node::VirtualInbound(inbound)) => {
-                let open = |rule: &InboundRule| InboundRule {
-                    authorization: ir::Authorization::default(),
-                    ..rule.clone()
-                };
-                Node::VirtualInbound(ruled(&inbound, open))
+            (Self::NoAuthorization, Node::AuthorizationFilter(filter)) => {
+                Node::AuthorizationFilter(AuthorizationFilter {
+                    authorization: Authorization::default(),
+                    ..filter
+                })
             }
             (Self::NoMutualTls, Node::VirtualInbound(inbound)) => {
-                let plaintext = |rule: &InboundRule| InboundRule {
-                    mtls: MtlsMode::Disable,
-                    ..rule.clone()
-                };
-                Node::VirtualInbound(ruled(&inbound, plaintext))
+                Node::VirtualInbound(plaintext(&inbound))
             }
             (Self::NoMutualTls, Node::Cluster(cluster)) => Node::Cluster(ir::Cluster {
                 tls: UpstreamTls::Plaintext,
@@ -64,18 +59,19 @@ impl Mutant {
     }
 }
 
-fn ruled(inbound: &VirtualInbound, rule: impl Fn(&InboundRule) -> InboundRule) -> VirtualInbound {
+fn plaintext(inbound: &VirtualInbound) -> VirtualInbound {
+    let mtls = MtlsMode::Disable;
     let port = |port: &InboundPort| InboundPort {
-        rule: rule(&port.rule),
+        mtls,
         ..port.clone()
     };
     VirtualInbound {
         ports: inbound.ports.iter().map(port).collect(),
-        passthrough: rule(&inbound.passthrough),
+        passthrough: mtls,
         passthrough_ports: inbound
             .passthrough_ports
             .iter()
-            .map(|(port, own)| (*port, rule(own)))
+            .map(|(port, _)| (*port, mtls))
             .collect::<Arc<[_]>>(),
         ..inbound.clone()
     }

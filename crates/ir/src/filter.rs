@@ -1,14 +1,15 @@
 //! The HTTP filters of a connection manager. Their order is the order of declaration here.
 
-use crate::Authorization;
+use crate::AuthorizationStage;
 
-/// One HTTP filter. A chain holds each variant at most once, ordered as declared.
+/// One HTTP filter. A chain holds each value at most once, ordered as declared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HttpFilter {
     /// Who calls. First, so that everything behind it, telemetry above all, knows.
     PeerMetadata(PeerMetadata),
-    /// `envoy.filters.http.rbac`: before anything that the app or its quotas would notice.
-    Rbac(Authorization),
+    /// A filter that authorizes: before anything that the app or its quotas would notice. Providers of CUSTOM policies
+    /// come before tokens are read, so that they may bring some.
+    Authorization(AuthorizationStage),
     /// gRPC status for telemetry; behind the policies, so that refused calls count as they were answered.
     GrpcStats,
     /// Istio's ALPN for the upstream connection; before any filter that may choose the route's cluster anew.

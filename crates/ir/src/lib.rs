@@ -45,6 +45,8 @@ pub enum Node {
     VirtualOutbound(VirtualOutbound),
     /// The listener that captures inbound connections.
     VirtualInbound(VirtualInbound),
+    /// What a filter of the inbound chains does that authorizes.
+    AuthorizationFilter(AuthorizationFilter),
     /// One host of the agent's name table.
     NameEntry(NameEntry),
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomain};
+use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains};
 
-use crate::{Authorization, ClusterName, ListenerName, RouteTableName, ServiceRef};
+use crate::{ClusterName, ListenerName, RouteTableName, ServiceRef};
 
 /// A listener that captured outbound connections are handed to by their original destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,14 +91,14 @@ pub struct VirtualOutbound {
 /// The listener that captures inbound connections (15006): one set of chains a port of the workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualInbound {
-    /// The trust domain that callers must belong to under mutual TLS.
-    pub trust_domain: TrustDomain,
+    /// The trust domains to one of which callers must belong under mutual TLS.
+    pub trust_domains: TrustDomains,
     /// The ports that services declare on this workload, ordered.
     pub ports: Arc<[InboundPort]>,
-    /// What holds for every other port.
-    pub passthrough: InboundRule,
+    /// Whether mutual TLS is demanded, accepted or not offered on every other port.
+    pub passthrough: MtlsMode,
     /// Further ports with a `portLevelMtls` of their own that no service declares, ordered.
-    pub passthrough_ports: Arc<[(Port, InboundRule)]>,
+    pub passthrough_ports: Arc<[(Port, MtlsMode)]>,
     /// Where it logs.
     pub access_log: Option<AccessLog>,
 }
@@ -110,19 +110,10 @@ pub struct InboundPort {
     pub port: Port,
     /// What is spoken on it.
     pub traffic: InboundTraffic,
-    /// Who may connect and call.
-    pub rule: InboundRule,
-    /// The oldest service that leads here, for telemetry.
-    pub service: ServiceRef,
-}
-
-/// Who may connect and call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct InboundRule {
     /// Whether mutual TLS is demanded, accepted or not offered.
     pub mtls: MtlsMode,
-    /// The policies.
-    pub authorization: Authorization,
+    /// The oldest service that leads here, for telemetry.
+    pub service: ServiceRef,
 }
 
 /// What is spoken on an inbound port.

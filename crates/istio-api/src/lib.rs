@@ -14,6 +14,7 @@ mod common;
 mod connection;
 pub mod crd;
 mod destination_rule;
+mod extension_provider;
 mod http_route;
 mod kinds;
 pub mod mesh_config;
@@ -32,6 +33,7 @@ pub use authorization_policy::*;
 pub use common::*;
 pub use connection::*;
 pub use destination_rule::*;
+pub use extension_provider::*;
 pub use http_route::*;
 pub use kinds::{KINDS, KindInfo, NETWORKING, SECURITY};
 pub use mesh_config::{

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::extension_provider::MeshExtensionProvider;
 use crate::wire::{nullable, proto_enum, unset};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
@@ -40,6 +41,14 @@ pub struct MeshConfig {
     #[serde(skip_serializing_if = "unset", alias = "discovery_selectors")]
     #[serde(deserialize_with = "nullable")]
     pub discovery_selectors: Vec<LabelSelector>,
+    /// `trustDomainAliases`: further first parts of identities that count as the mesh's own.
+    #[serde(skip_serializing_if = "unset", alias = "trust_domain_aliases")]
+    #[serde(deserialize_with = "nullable")]
+    pub trust_domain_aliases: Vec<String>,
+    /// `extensionProviders`: who may be asked, by name.
+    #[serde(skip_serializing_if = "unset", alias = "extension_providers")]
+    #[serde(deserialize_with = "nullable")]
+    pub extension_providers: Vec<MeshExtensionProvider>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -140,8 +149,6 @@ pub const KNOWN: &[&str] = &[
     "enable_envoy_access_log_service",
     "enable_prometheus_merge",
     "enable_tracing",
-    "extensionProviders",
-    "extension_providers",
     "h2UpgradePolicy",
     "h2_upgrade_policy",
     "hboneIdleTimeout",
@@ -184,8 +191,6 @@ pub const KNOWN: &[&str] = &[
     "tcp_keepalive",
     "tlsDefaults",
     "tls_defaults",
-    "trustDomainAliases",
-    "trust_domain_aliases",
     "verifyCertificateAtClient",
     "verify_certificate_at_client",
     "zoneAwareLbSetting",

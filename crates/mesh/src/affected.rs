@@ -77,6 +77,7 @@ impl Touched {
         }
         self.touch_workloads(old, new, &mut affected);
         self.touch_policies(old, new, &mut affected);
+        self.touch_providers(old, new, &mut affected);
         self.touch_endpoints(old, new, &mut affected);
         for mesh in [old, &*new] {
             self.keys_in(mesh, &mut affected.keys);
@@ -146,6 +147,24 @@ impl Touched {
                     name: None,
                 });
             }
+        }
+    }
+
+    /// Whoever asks a provider looks at its service, wherever he is.
+    fn touch_providers(&self, old: &Mesh, new: &Mesh, affected: &mut Affected) {
+        let providers = [old, new].into_iter().flat_map(|mesh| {
+            let authorizers = mesh.config().authorizers.values();
+            authorizers.map(|authorizer| &authorizer.host)
+        });
+        if providers
+            .into_iter()
+            .any(|host| self.services.contains(host))
+        {
+            affected.inbound.push(InboundTouch {
+                namespace: None,
+                selector: None,
+                name: None,
+            });
         }
     }
 

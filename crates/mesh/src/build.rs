@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ir::{
-    Backend, Cluster, ClusterName, Discovery, Forward, MeshTls, Node, OutboundListener, PathMatch,
-    Retry, Route, RouteAction, RouteMatch, RouteTable, Servers, UpstreamProtocol, UpstreamTls,
-    VirtualHost, VirtualInbound, VirtualOutbound, WeightedBackend,
+    AuthorizationFilter, AuthorizationFilterName, Backend, Cluster, ClusterName, Discovery,
+    Forward, MeshTls, Node, OutboundListener, PathMatch, Retry, Route, RouteAction, RouteMatch,
+    RouteTable, Servers, UpstreamProtocol, UpstreamTls, VirtualHost, VirtualInbound,
+    VirtualOutbound, WeightedBackend,
 };
 use model::{
     ClientTls, ConnectionPool, Destination, HttpAction, HttpMatch, HttpRoute, LoadBalancer,
@@ -46,20 +47,21 @@ pub fn build(inputs: &Inputs) -> Node {
     }
 }
 
-/// The inbound half of a workload: its listener, then the clusters of its ports.
+/// The inbound half of a workload: its listener, the filters that guard it, the clusters of its ports.
 #[must_use]
 pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
     let InboundInputs {
-        trust_domain,
+        trust_domains,
         ports,
         passthrough,
         passthrough_ports,
+        authorization,
         access_log,
     } = inputs;
     let listener = VirtualInbound {
-        trust_domain: trust_domain.clone(),
+        trust_domains: trust_domains.clone(),
         ports: Arc::clone(ports),
-        passthrough: passthrough.clone(),
+        passthrough: *passthrough,
         passthrough_ports: Arc::clone(passthrough_ports),
         access_log: access_log.clone(),
     };
@@ -67,7 +69,14 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
     let clusters = ports
         .iter()
         .map(|port| Node::Cluster(cluster(ClusterName::Inbound(port.port))));
+    let filters = AuthorizationFilterName::all().map(|name| {
+        Node::AuthorizationFilter(AuthorizationFilter {
+            name,
+            authorization: authorization.clone(),
+        })
+    });
     std::iter::once(Node::VirtualInbound(listener))
+        .chain(filters)
         .chain(clusters)
         .collect()
 }

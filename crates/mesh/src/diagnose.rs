@@ -1,6 +1,7 @@
 //! What objects say together: references to what is not there, selectors that match nothing, hosts that two claim.
 //! At most warnings, unless an object was refused: no other is wrong by itself.
 
+mod policy;
 mod refused;
 
 pub use refused::diagnose_refused;
@@ -32,10 +33,16 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
     let findings = match &object.spec {
         Spec::VirtualService(service) => of_virtual_service(mesh, object, service),
         Spec::DestinationRule(rule) => of_destination_rule(mesh, object, rule),
-        Spec::AuthorizationPolicy(policy) => match &policy.target {
-            model::PolicyTarget::Workloads(selector) => of_policy_selector(mesh, object, selector),
-            model::PolicyTarget::Namespace | model::PolicyTarget::Elsewhere => Vec::new(),
-        },
+        Spec::AuthorizationPolicy(policy) => {
+            let mut found = match &policy.target {
+                model::PolicyTarget::Workloads(selector) => {
+                    of_policy_selector(mesh, object, selector)
+                }
+                model::PolicyTarget::Namespace | model::PolicyTarget::Elsewhere => Vec::new(),
+            };
+            found.extend(policy::of_provider(mesh, object, policy));
+            found
+        }
         Spec::PeerAuthentication(policy) => policy
             .selector
             .as_ref()

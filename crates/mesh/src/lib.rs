@@ -7,6 +7,7 @@ mod affected;
 mod alias;
 mod allocate;
 mod apart;
+mod authorization;
 mod build;
 mod diagnose;
 mod endpoints;

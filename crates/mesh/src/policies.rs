@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use ir::{Authorization, InboundRule, Policy, Rules};
 use model::{
-    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Kind, Labels, MtlsMode, Namespace,
-    Object, ObjectKey, PeerAuthentication, PolicyTarget, Port, Selector, Spec,
+    Kind, Labels, MtlsMode, Namespace, Object, ObjectKey, PeerAuthentication, PolicyTarget, Port,
+    Selector, Spec,
 };
 use store::{RefusedScope, Snapshot};
 
@@ -48,7 +47,7 @@ impl Policies {
         }
     }
 
-    fn of(&self, kind: Kind, namespace: &Namespace) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn of(&self, kind: Kind, namespace: &Namespace) -> impl Iterator<Item = &ObjectKey> {
         self.by_namespace
             .get(&(kind, namespace.clone()))
             .into_iter()
@@ -166,7 +165,7 @@ impl Mesh {
         self.closing(kind, namespace, labels).next().is_some()
     }
 
-    fn closing<'a>(
+    pub(crate) fn closing<'a>(
         &'a self,
         kind: Kind,
         namespace: &'a Namespace,
@@ -186,90 +185,6 @@ impl Mesh {
                     Some(RefusedScope::Hosts(_)) | None => false,
                 }
         })
-    }
-
-    /// Everything that decides who may connect to a port of a workload and call it.
-    #[must_use]
-    pub fn inbound_rule(
-        &self,
-        namespace: &Namespace,
-        labels: &Labels,
-        port: Option<Port>,
-    ) -> InboundRule {
-        let mtls = match port {
-            Some(port) => self.mtls_mode(namespace, labels, port),
-            None => self.default_mtls_mode(namespace, labels),
-        };
-        InboundRule {
-            mtls,
-            authorization: self.authorization(namespace, labels),
-        }
-    }
-
-    /// The AuthorizationPolicies of a workload: the root namespace's first, then its own namespace's.
-    #[must_use]
-    pub fn authorization(&self, namespace: &Namespace, labels: &Labels) -> Authorization {
-        let root = &self.config().root_namespace;
-        let namespaces = [Some(root), (namespace != root).then_some(namespace)];
-        let (mut deny, mut allow) = (Vec::new(), Vec::new());
-        for place in namespaces.into_iter().flatten() {
-            for key in self.authorization_keys(place) {
-                let Some(policy) = self.authorization_policy(key) else {
-                    continue;
-                };
-                let applies = match &policy.target {
-                    PolicyTarget::Namespace => true,
-                    PolicyTarget::Workloads(selector) => selector.matches(labels),
-                    PolicyTarget::Elsewhere => false,
-                };
-                if !applies {
-                    continue;
-                }
-                match policy.action {
-                    AuthorizationAction::Allow => allow.push(self.resolved(key, &policy.rules)),
-                    AuthorizationAction::Deny | AuthorizationAction::Custom => {
-                        deny.push(self.resolved(key, &policy.rules));
-                    }
-                    AuthorizationAction::Audit => {}
-                }
-            }
-        }
-        for key in self.closing(Kind::AuthorizationPolicy, namespace, labels) {
-            deny.push(Policy {
-                rules: Rules::Everything,
-                ..self.resolved(key, &Arc::from([]))
-            });
-        }
-        Authorization {
-            deny: deny.into(),
-            allow: allow.into(),
-        }
-    }
-
-    fn resolved(&self, key: &ObjectKey, rules: &Arc<[AuthorizationRule]>) -> Policy {
-        Policy {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            trust_domain: self.config().trust_domain.clone(),
-            rules: Rules::Any(Arc::clone(rules)),
-        }
-    }
-
-    /// The AuthorizationPolicies of a namespace, ordered by name.
-    fn authorization_keys(&self, namespace: &Namespace) -> Vec<&ObjectKey> {
-        let mut keys: Vec<&ObjectKey> = self
-            .policies()
-            .of(Kind::AuthorizationPolicy, namespace)
-            .collect();
-        keys.sort();
-        keys
-    }
-
-    fn authorization_policy(&self, key: &ObjectKey) -> Option<&Arc<AuthorizationPolicy>> {
-        match &self.object(key)?.spec {
-            Spec::AuthorizationPolicy(policy) => Some(policy),
-            _ => None,
-        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Namespace, Port, Selector};
+use ipnet::IpNet;
+
+use crate::{Namespace, Port, Selector, ServiceAccount};
 
 /// `security.istio.io` AuthorizationPolicy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +13,8 @@ pub struct AuthorizationPolicy {
     pub target: PolicyTarget,
     /// `spec.action`.
     pub action: AuthorizationAction,
+    /// The annotation `istio.io/dry-run`: what it would do is noted and not done.
+    pub dry_run: bool,
     /// `spec.rules`: the policy matches when one of them does; none: never.
     pub rules: Arc<[AuthorizationRule]>,
 }
@@ -27,17 +31,17 @@ pub enum PolicyTarget {
 }
 
 /// `spec.action`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AuthorizationAction {
     /// Requests that match are allowed; with an ALLOW policy present, all others are not.
     #[default]
     Allow,
     /// Requests that match are refused.
     Deny,
-    /// `AUDIT`: changes no answer.
+    /// `AUDIT`: requests that match are marked for the access log; changes no answer.
     Audit,
-    /// `CUSTOM`, whose provider does not exist here: refuses what it matches.
-    Custom,
+    /// `CUSTOM`: about requests that match, the provider of this name is asked.
+    Custom(Arc<str>),
 }
 
 /// `spec.rules[]`: one source, one operation and every condition must hold.
@@ -47,25 +51,68 @@ pub struct AuthorizationRule {
     pub from: Arc<[Source]>,
     /// `to[].operation`; none: any operation.
     pub to: Arc<[Operation]>,
-    /// `when` holds a condition that is not understood: never holds in ALLOW, always in DENY.
+    /// `when`: every one must hold.
+    pub when: Arc<[Condition]>,
+    /// It has a condition that is not understood: never holds in ALLOW, always in DENY.
     pub unknown: bool,
+}
+
+/// Values of which one must match, and values of which none may; an empty list asks for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Values<T> {
+    /// `values`, or the field without `not`.
+    pub any: Arc<[T]>,
+    /// `notValues`, or the field with `not`.
+    pub none: Arc<[T]>,
+}
+
+impl<T> Values<T> {
+    /// One of these must match.
+    pub fn any(values: impl Into<Arc<[T]>>) -> Self {
+        Self {
+            any: values.into(),
+            none: Arc::from([]),
+        }
+    }
+
+    /// None of these may match.
+    pub fn none(values: impl Into<Arc<[T]>>) -> Self {
+        Self {
+            any: Arc::from([]),
+            none: values.into(),
+        }
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.none.is_empty()
+    }
+}
+
+impl<T> Default for Values<T> {
+    fn default() -> Self {
+        Self::any([])
+    }
 }
 
 /// `from[].source`: all that is not empty must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
     /// `principals`, without `spiffe://`, such as `cluster.local/ns/shop/sa/cart`.
-    pub principals: Arc<[StringPattern]>,
-    /// `notPrincipals`.
-    pub not_principals: Arc<[StringPattern]>,
+    pub principals: Values<StringPattern>,
+    /// `requestPrincipals`: `issuer/subject` of the request's token.
+    pub request_principals: Values<StringPattern>,
     /// `namespaces`.
-    pub namespaces: Arc<[StringPattern]>,
-    /// `notNamespaces`.
-    pub not_namespaces: Arc<[StringPattern]>,
+    pub namespaces: Values<StringPattern>,
     /// `serviceAccounts`.
-    pub service_accounts: Arc<[AccountPattern]>,
-    /// `notServiceAccounts`.
-    pub not_service_accounts: Arc<[AccountPattern]>,
+    pub service_accounts: Values<AccountPattern>,
+    /// `trustDomains`.
+    pub trust_domains: Values<StringPattern>,
+    /// `ipBlocks`: of the connection's other end.
+    pub ip_blocks: Values<IpNet>,
+    /// `remoteIpBlocks`: of the original client, by `X-Forwarded-For` or the PROXY protocol.
+    pub remote_ip_blocks: Values<IpNet>,
     /// It has a condition that is not understood: never holds in ALLOW, always in DENY.
     pub unknown: bool,
 }
@@ -76,26 +123,61 @@ pub struct AccountPattern {
     /// The namespace.
     pub namespace: Namespace,
     /// The account.
-    pub account: crate::ServiceAccount,
+    pub account: ServiceAccount,
 }
 
 /// `to[].operation`: all that is not empty must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Operation {
-    /// `paths`.
-    pub paths: Arc<[StringPattern]>,
-    /// `notPaths`.
-    pub not_paths: Arc<[StringPattern]>,
+    /// `hosts`, without regard to case.
+    pub hosts: Values<StringPattern>,
+    /// `ports`: the workload's own.
+    pub ports: Values<Port>,
     /// `methods`.
-    pub methods: Arc<[StringPattern]>,
-    /// `notMethods`.
-    pub not_methods: Arc<[StringPattern]>,
-    /// `ports`: the workload's own ports.
-    pub ports: Arc<[Port]>,
-    /// `notPorts`.
-    pub not_ports: Arc<[Port]>,
+    pub methods: Values<StringPattern>,
+    /// `paths`.
+    pub paths: Values<PathPattern>,
     /// It has a condition that is not understood: never holds in ALLOW, always in DENY.
     pub unknown: bool,
+}
+
+/// `when[]`: an attribute by its `key`, and its values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// `request.headers[name]`.
+    Header(Arc<str>, Values<StringPattern>),
+    /// `source.ip`.
+    SourceIp(Values<IpNet>),
+    /// `remote.ip`.
+    RemoteIp(Values<IpNet>),
+    /// `source.namespace`.
+    Namespace(Values<StringPattern>),
+    /// `source.principal`.
+    Principal(Values<StringPattern>),
+    /// `source.serviceAccount`.
+    ServiceAccount(Values<AccountPattern>),
+    /// `source.trustDomain`.
+    TrustDomain(Values<StringPattern>),
+    /// `request.auth.principal`.
+    RequestPrincipal(Values<StringPattern>),
+    /// A claim of the request's token by its path: `request.auth.claims[a][b]`; `request.auth.audiences` is `aud`,
+    /// `request.auth.presenter` is `azp`.
+    Claim(Arc<[Arc<str>]>, Values<StringPattern>),
+    /// `destination.ip`.
+    DestinationIp(Values<IpNet>),
+    /// `destination.port`.
+    DestinationPort(Values<Port>),
+    /// `connection.sni`.
+    Sni(Values<StringPattern>),
+    /// `experimental.envoy.filters.NAME[key]`: what a filter wrote into the dynamic metadata.
+    Metadata {
+        /// The filter, such as `envoy.filters.network.mongo_proxy`.
+        filter: Arc<str>,
+        /// The key.
+        key: Arc<str>,
+        /// Its values.
+        values: Values<MetadataPattern>,
+    },
 }
 
 /// How AuthorizationPolicy writes strings: `abc`, `abc*`, `*abc`, `*`.
@@ -125,4 +207,22 @@ impl StringPattern {
             Self::Exact(text.into())
         }
     }
+}
+
+/// An entry of `paths`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathPattern {
+    /// As all strings are written.
+    Text(StringPattern),
+    /// With `{*}` for one segment and `{**}` for any number of them, as Istio writes it.
+    Template(Arc<str>),
+}
+
+/// A value of `experimental.envoy.filters.NAME[key]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MetadataPattern {
+    /// `value`: the metadata is this string.
+    Text(StringPattern),
+    /// `[value]`: the metadata is a list that has this string.
+    Item(StringPattern),
 }

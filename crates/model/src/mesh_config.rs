@@ -1,8 +1,9 @@
 //! Istio's MeshConfig, as far as it is translated.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{LabelSelector, Namespace, TrustDomain};
+use crate::{ExternalAuthorizer, LabelSelector, Namespace, TrustDomain, TrustDomains};
 
 /// MeshConfig with Istio's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,12 +14,27 @@ pub struct MeshConfig {
     pub access_log: Option<AccessLog>,
     /// `trustDomain`.
     pub trust_domain: TrustDomain,
+    /// `trustDomainAliases`.
+    pub trust_domain_aliases: Arc<[TrustDomain]>,
     /// `rootNamespace`.
     pub root_namespace: Namespace,
     /// `enableAutoMtls`.
     pub auto_mtls: bool,
     /// `discoverySelectors`; empty: every namespace exists for the mesh.
     pub discovery_selectors: Arc<[LabelSelector]>,
+    /// `extensionProviders` that authorize, by name.
+    pub authorizers: BTreeMap<Arc<str>, ExternalAuthorizer>,
+}
+
+impl MeshConfig {
+    /// The trust domains whose identities are the mesh's own.
+    #[must_use]
+    pub fn trust_domains(&self) -> TrustDomains {
+        TrustDomains::new(
+            self.trust_domain.clone(),
+            self.trust_domain_aliases.iter().cloned(),
+        )
+    }
 }
 
 impl Default for MeshConfig {
@@ -27,9 +43,11 @@ impl Default for MeshConfig {
             outbound_traffic_policy: OutboundTrafficPolicy::AllowAny,
             access_log: None,
             trust_domain: TrustDomain::cluster_local(),
+            trust_domain_aliases: Arc::new([]),
             root_namespace: Namespace::istio_system(),
             auto_mtls: true,
             discovery_selectors: Arc::new([]),
+            authorizers: BTreeMap::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod connection_pool;
 mod connection_route;
 mod decode;
 mod destination_rule;
+mod extension_provider;
 mod http_match;
 mod http_route;
 mod kubernetes;
@@ -219,7 +220,7 @@ fn read_spec(kind: Kind, value: Value, meta: &Meta, notes: &mut Notes<'_>) -> Re
             }
         }
         Kind::AuthorizationPolicy => {
-            let (spec, scope) = authorization_policy::read(istio(value, notes), notes);
+            let (spec, scope) = authorization_policy::read(istio(value, notes), meta, notes);
             Read {
                 spec: spec.map(|spec| Spec::AuthorizationPolicy(Arc::new(spec))),
                 scope,

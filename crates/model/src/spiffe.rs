@@ -57,6 +57,29 @@ impl fmt::Debug for TrustDomain {
     }
 }
 
+/// The trust domains of a mesh: its own, then its aliases. A principal of one of them is a principal of all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrustDomains(Arc<[TrustDomain]>);
+
+impl TrustDomains {
+    /// The mesh's own and its aliases, each once.
+    #[must_use]
+    pub fn new(own: TrustDomain, aliases: impl IntoIterator<Item = TrustDomain>) -> Self {
+        let mut all = vec![own];
+        for alias in aliases {
+            if !all.contains(&alias) {
+                all.push(alias);
+            }
+        }
+        Self(all.into())
+    }
+
+    /// All of them, the mesh's own first.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.0.iter()
+    }
+}
+
 /// The identity of a workload in Istio's form. Other SPIFFE IDs exist; none is issued here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_api::envoy::config::route::v3::RouteConfiguration;
 use ir::{
-    Backend, ClusterName, Node, OutboundListener, OutboundTraffic, RouteAction, TcpBackend,
-    VirtualHost,
+    AuthorizationFilter, AuthorizationStage, Backend, ClusterName, Custom, Node, OutboundListener,
+    OutboundTraffic, RouteAction, TcpBackend, VirtualHost,
 };
 use prost::Message;
 
 use crate::forward::shares;
 use crate::{
-    cluster, name_table, outbound_listener, route_configuration, virtual_host, virtual_inbound,
-    virtual_outbound,
+    authorization_filter, cluster, name_table, outbound_listener, route_configuration,
+    virtual_host, virtual_inbound, virtual_outbound,
 };
 
 /// A node, encoded.
@@ -47,6 +47,10 @@ pub fn encode(node: &Node) -> Encoded {
         },
         Node::VirtualOutbound(node) => alone(&virtual_outbound(node)),
         Node::VirtualInbound(node) => alone(&virtual_inbound(node)),
+        Node::AuthorizationFilter(node) => Encoded {
+            body: bytes(&authorization_filter(node)),
+            needs: ordered(cluster_of_provider(node)),
+        },
         Node::NameEntry(node) => alone(&name_table(node)),
     }
 }
@@ -90,6 +94,15 @@ fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
             } => Some(name),
             Backend::Missing { wanted: _ } => None,
         })
+}
+
+/// The cluster of the provider, where this filter asks one.
+fn cluster_of_provider(filter: &AuthorizationFilter) -> impl Iterator<Item = &ClusterName> {
+    let provider = match (&filter.authorization.custom, filter.name.stage) {
+        (Some(Custom::Ask(provider, _)), AuthorizationStage::Custom) => Some(provider),
+        (Some(Custom::Ask(..) | Custom::Refuse(_)) | None, _) => None,
+    };
+    provider.map(|provider| &provider.cluster).into_iter()
 }
 
 fn clusters_of_listener(listener: &OutboundListener) -> impl Iterator<Item = &ClusterName> {

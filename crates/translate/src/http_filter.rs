@@ -5,33 +5,25 @@ use envoy_api::envoy::extensions::filters::http::{
 };
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_api::{Any, pack};
-use ir::HttpFilter;
+use ir::{AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, HttpFilter};
 
-use crate::{alpn, peer_metadata, rbac};
+use crate::{alpn, authorization, peer_metadata};
 
 /// Sorts the filters and gives each its configuration.
 pub(crate) fn http_filters(mut filters: Vec<HttpFilter>) -> Vec<hcm::HttpFilter> {
     filters.sort();
-    filters.iter().flat_map(http_filter).collect()
+    filters.iter().map(http_filter).collect()
 }
 
-fn http_filter(filter: &HttpFilter) -> Vec<hcm::HttpFilter> {
+fn http_filter(filter: &HttpFilter) -> hcm::HttpFilter {
     match filter {
-        HttpFilter::PeerMetadata(side) => {
-            vec![named(peer_metadata::NAME, peer_metadata::config(*side))]
-        }
-        HttpFilter::Rbac(authorization) => rbac::http(authorization)
-            .iter()
-            .map(|rules| named("envoy.filters.http.rbac", pack(rules)))
-            .collect(),
-        HttpFilter::GrpcStats => vec![named("envoy.filters.http.grpc_stats", pack(&grpc_stats()))],
-        HttpFilter::Alpn => vec![named(alpn::NAME, alpn::config())],
-        HttpFilter::Fault => vec![named(
-            "envoy.filters.http.fault",
-            pack(&HttpFault::default()),
-        )],
-        HttpFilter::Cors => vec![named("envoy.filters.http.cors", pack(&Cors::default()))],
-        HttpFilter::Router => vec![named("envoy.filters.http.router", pack(&Router::default()))],
+        HttpFilter::PeerMetadata(side) => named(peer_metadata::NAME, peer_metadata::config(*side)),
+        HttpFilter::Authorization(stage) => authorization_filter(*stage),
+        HttpFilter::GrpcStats => named("envoy.filters.http.grpc_stats", pack(&grpc_stats())),
+        HttpFilter::Alpn => named(alpn::NAME, alpn::config()),
+        HttpFilter::Fault => named("envoy.filters.http.fault", pack(&HttpFault::default())),
+        HttpFilter::Cors => named("envoy.filters.http.cors", pack(&Cors::default())),
+        HttpFilter::Router => named("envoy.filters.http.router", pack(&Router::default())),
     }
 }
 
@@ -42,6 +34,19 @@ fn grpc_stats() -> grpc_stats::FilterConfig {
         per_method_stat_specifier: Some(
             grpc_stats::filter_config::PerMethodStatSpecifier::StatsForAllMethods(false),
         ),
+        ..Default::default()
+    }
+}
+
+/// A filter that is discovered by its name.
+fn authorization_filter(stage: AuthorizationStage) -> hcm::HttpFilter {
+    let layer = AuthorizationLayer::Http;
+    let name = AuthorizationFilterName { layer, stage };
+    hcm::HttpFilter {
+        name: name.to_string(),
+        config_type: Some(hcm::http_filter::ConfigType::ConfigDiscovery(
+            authorization::discovered(name),
+        )),
         ..Default::default()
     }
 }

@@ -3,8 +3,8 @@
 use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::r#type::v3::Int32Range;
-use ir::model::{AccessLog, MtlsMode, Port, TrustDomain};
-use ir::{ClusterName, InboundPort, InboundRule, InboundTraffic, VirtualInbound};
+use ir::model::{AccessLog, MtlsMode, Port, TrustDomains};
+use ir::{ClusterName, InboundPort, InboundTraffic, VirtualInbound};
 
 use crate::inbound_chain::{Target, chains};
 use crate::listener::{
@@ -16,27 +16,27 @@ use crate::tcp_proxy::black_hole;
 #[must_use]
 pub fn virtual_inbound(inbound: &VirtualInbound) -> envoy::Listener {
     let VirtualInbound {
-        trust_domain,
+        trust_domains,
         ports,
         passthrough,
         passthrough_ports,
         access_log,
     } = inbound;
     let log = access_log.as_ref();
-    let other = |port, rule| any_port(port, rule, trust_domain, log);
+    let other = |port, mtls| any_port(port, mtls, trust_domains, log);
     let mut filter_chains = vec![blackhole()];
-    filter_chains.extend(other(None, passthrough));
+    filter_chains.extend(other(None, *passthrough));
     filter_chains.extend(
         passthrough_ports
             .iter()
             // Two chains that match alike would cost the whole listener.
             .filter(|(port, _)| !ports.iter().any(|declared| declared.port == *port))
-            .flat_map(|(port, rule)| other(Some(*port), rule)),
+            .flat_map(|(port, mtls)| other(Some(*port), *mtls)),
     );
     filter_chains.extend(
         ports
             .iter()
-            .flat_map(|port| declared(port, trust_domain, log)),
+            .flat_map(|port| declared(port, trust_domains, log)),
     );
     let silent = server_first(ports);
     let direction = TrafficDirection::Inbound;
@@ -73,42 +73,40 @@ fn blackhole() -> envoy::FilterChain {
 /// The chains of a port that a service declares.
 fn declared(
     inbound: &InboundPort,
-    trust_domain: &TrustDomain,
+    trust_domains: &TrustDomains,
     log: Option<&AccessLog>,
 ) -> Vec<envoy::FilterChain> {
     let InboundPort {
         port,
         traffic,
-        rule,
+        mtls,
         service,
     } = inbound;
     let target = Target {
         port: Some(*port),
         cluster: ClusterName::Inbound(*port),
         service: Some(service),
-        authorization: &rule.authorization,
-        trust_domain,
+        trust_domains,
         log,
     };
-    chains(&target, *traffic, rule.mtls)
+    chains(&target, *traffic, *mtls)
 }
 
 /// The chains of all other ports, or of one that has a rule of its own.
 fn any_port(
     port: Option<Port>,
-    rule: &InboundRule,
-    trust_domain: &TrustDomain,
+    mtls: MtlsMode,
+    trust_domains: &TrustDomains,
     log: Option<&AccessLog>,
 ) -> Vec<envoy::FilterChain> {
     let target = Target {
         port,
         cluster: ClusterName::InboundPassthrough,
         service: None,
-        authorization: &rule.authorization,
-        trust_domain,
+        trust_domains,
         log,
     };
-    chains(&target, InboundTraffic::Detect, rule.mtls)
+    chains(&target, InboundTraffic::Detect, mtls)
 }
 
 /// The ports on which nobody may wait for the caller's first bytes: plaintext whose server may speak first. No other
@@ -116,7 +114,7 @@ fn any_port(
 fn server_first(ports: &[InboundPort]) -> Vec<Port> {
     ports
         .iter()
-        .filter(|port| port.traffic == InboundTraffic::Tcp && port.rule.mtls == MtlsMode::Disable)
+        .filter(|port| port.traffic == InboundTraffic::Tcp && port.mtls == MtlsMode::Disable)
         .map(|port| port.port)
         .collect()
 }
@@ -148,6 +146,7 @@ fn except(inspector: envoy::ListenerFilter, ports: Vec<Port>) -> envoy::Listener
 
 #[cfg(test)]
 mod tests {
+    use ir::model::TrustDomain;
     use ir::{InboundTraffic, ServiceRef};
 
     use super::*;
@@ -156,10 +155,7 @@ mod tests {
         InboundPort {
             port: Port::new(number).unwrap(),
             traffic,
-            rule: InboundRule {
-                mtls,
-                ..InboundRule::default()
-            },
+            mtls,
             service: ServiceRef {
                 host: "cart.shop.svc.cluster.local".into(),
                 name: "cart".into(),
@@ -171,9 +167,9 @@ mod tests {
 
     fn listener(ports: Vec<InboundPort>) -> envoy::Listener {
         virtual_inbound(&VirtualInbound {
-            trust_domain: TrustDomain::cluster_local(),
+            trust_domains: TrustDomains::new(TrustDomain::cluster_local(), []),
             ports: ports.into(),
-            passthrough: InboundRule::default(),
+            passthrough: MtlsMode::default(),
             passthrough_ports: [].into(),
             access_log: None,
         })

@@ -7,19 +7,20 @@ use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::config::route::v3 as route;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::RouteSpecifier;
-use ir::model::{AccessLog, MtlsMode, Port, TrustDomain};
+use ir::model::{AccessLog, MtlsMode, Port, TrustDomains};
 use ir::{
-    Authorization, ClusterName, HttpFilter, InboundTraffic, ListenerName, PeerMetadata, Retry,
-    RouteMatch, ServiceRef, TcpBackend,
+    AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, ClusterName, HttpFilter,
+    InboundTraffic, ListenerName, PeerMetadata, Retry, RouteMatch, ServiceRef,
+    TcpBackend,
 };
 
 use crate::forward::send;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
-use crate::listener::{HTTP_PROTOCOLS, RAW, TLS, network_filter};
+use crate::listener::{HTTP_PROTOCOLS, RAW, TLS};
 use crate::route::{around, decorator, route_match};
 use crate::tcp_proxy::{tcp_proxy, tcp_proxy_after_handshake};
 use crate::telemetry::{self, Reporter};
-use crate::{access_log, rbac, tls};
+use crate::{access_log, authorization, tls};
 
 /// What clients of the mesh announce for HTTP.
 const MESH_HTTP: [&str; 3] = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
@@ -34,8 +35,7 @@ pub(crate) struct Target<'a> {
     pub port: Option<Port>,
     pub cluster: ClusterName,
     pub service: Option<&'a ServiceRef>,
-    pub authorization: &'a Authorization,
-    pub trust_domain: &'a TrustDomain,
+    pub trust_domains: &'a TrustDomains,
     pub log: Option<&'a AccessLog>,
 }
 
@@ -139,7 +139,7 @@ fn chain(target: &Target<'_>, case: Case) -> envoy::FilterChain {
             application_protocols: applications.iter().map(|&word| word.to_owned()).collect(),
             ..Default::default()
         }),
-        transport_socket: mutual_tls.then(|| tls::mesh_server(target.trust_domain)),
+        transport_socket: mutual_tls.then(|| tls::mesh_server(target.trust_domains)),
         filters,
         ..Default::default()
     }
@@ -176,14 +176,16 @@ fn http(target: &Target<'_>, mutual_tls: bool) -> envoy::Filter {
             _ => target.cluster.to_string(),
         },
         routes: RouteSpecifier::RouteConfig(routes(target)),
-        filters: vec![
+        filters: [
             HttpFilter::PeerMetadata(peer),
-            HttpFilter::Rbac(target.authorization.clone()),
             HttpFilter::GrpcStats,
             HttpFilter::Fault,
             HttpFilter::Cors,
             HttpFilter::Router,
-        ],
+        ]
+        .into_iter()
+        .chain(AuthorizationStage::ALL.map(HttpFilter::Authorization))
+        .collect(),
         access_log,
         client_certificate,
     })
@@ -228,9 +230,10 @@ fn routes(target: &Target<'_>) -> route::RouteConfiguration {
 fn tcp(target: &Target<'_>, mutual_tls: bool) -> Vec<envoy::Filter> {
     let mut access_log = access_log::of_connections(target.log);
     access_log.extend(telemetry::tcp(reporter(target, mutual_tls)));
-    let mut filters: Vec<envoy::Filter> = rbac::network(target.authorization)
-        .iter()
-        .map(|rules| network_filter("envoy.filters.network.rbac", rules))
+    let layer = AuthorizationLayer::Tcp;
+    let mut filters: Vec<envoy::Filter> = AuthorizationStage::ALL
+        .into_iter()
+        .map(|stage| discovered(AuthorizationFilterName { layer, stage }))
         .collect();
     filters.push(if mutual_tls {
         tcp_proxy_after_handshake(&target.cluster, access_log)
@@ -238,6 +241,16 @@ fn tcp(target: &Target<'_>, mutual_tls: bool) -> Vec<envoy::Filter> {
         tcp_proxy(&TcpBackend::to(target.cluster.clone()), access_log)
     });
     filters
+}
+
+/// A filter that is discovered by its name.
+fn discovered(name: AuthorizationFilterName) -> envoy::Filter {
+    envoy::Filter {
+        name: name.to_string(),
+        config_type: Some(envoy::filter::ConfigType::ConfigDiscovery(
+            authorization::discovered(name),
+        )),
+    }
 }
 
 fn reporter<'a>(target: &Target<'a>, mutual_tls: bool) -> Reporter<'a> {

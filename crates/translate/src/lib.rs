@@ -8,10 +8,12 @@
 
 mod access_log;
 mod alpn;
+mod authorization;
 mod cluster;
 mod discovery;
 mod encode;
 mod endpoint;
+mod ext_authz;
 mod forward;
 mod http_connection;
 mod http_filter;
@@ -30,6 +32,7 @@ mod tcp_proxy;
 mod telemetry;
 mod tls;
 
+pub use authorization::authorization_filter;
 pub use cluster::cluster;
 pub use encode::{Encoded, encode};
 pub use endpoint::{encode_endpoints, load_assignment};

@@ -1,32 +1,25 @@
-//! AuthorizationPolicies as Envoy's RBAC: one filter of DENY policies, then one of ALLOW policies.
+//! AuthorizationPolicies as Envoy's RBAC rules.
 
+mod metadata;
 mod permission;
 mod principal;
+mod trust_domain;
 
 use std::collections::BTreeMap;
 
 use envoy_api::envoy::config::rbac::v3 as envoy;
-use envoy_api::envoy::extensions::filters::http::rbac::v3 as http;
-use envoy_api::envoy::extensions::filters::network::rbac::v3 as network;
-use ir::model::AuthorizationRule;
-use ir::{Authorization, Policy, Rules};
+use ir::model::{AuthorizationRule, TrustDomains};
+use ir::{AuthorizationLayer as Layer, Policy, Rules};
 
-/// What a policy does with what it matches.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// A condition that is not understood never holds.
-    Allow,
-    /// A condition that is not understood always holds.
-    Deny,
-}
+pub(crate) use permission::text;
 
-/// What a filter sees.
+/// What becomes of conditions that are not understood, or not on this layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Layer {
-    /// Requests.
-    Http,
-    /// Connections, without paths and methods.
-    Tcp,
+enum Unknown {
+    /// They never hold: ALLOW.
+    NeverHolds,
+    /// They always hold: all that refuses, asks or notes.
+    Holds,
 }
 
 /// A condition that was not translated as it stands.
@@ -37,74 +30,61 @@ enum Outcome<T> {
     Never,
 }
 
-/// The HTTP filters, none where there is nothing to check.
-pub(crate) fn http(authorization: &Authorization) -> Vec<http::Rbac> {
-    rules(authorization, Layer::Http)
-        .map(|rules| http::Rbac {
-            rules: Some(rules),
-            ..Default::default()
-        })
-        .collect()
+/// What stands around the name of a rule, which Envoy writes into the response code details and the metadata.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Naming<'a> {
+    /// Before Istio's name.
+    pub prefix: &'a str,
+    /// Behind it.
+    pub suffix: &'a str,
 }
 
-/// The network filters, none where there is nothing to check.
-pub(crate) fn network(authorization: &Authorization) -> Vec<network::Rbac> {
-    rules(authorization, Layer::Tcp)
-        .map(|rules| network::Rbac {
-            rules: Some(rules),
-            stat_prefix: "tcp.".to_owned(),
-            ..Default::default()
-        })
-        .collect()
-}
-
-fn rules(authorization: &Authorization, layer: Layer) -> impl Iterator<Item = envoy::Rbac> {
-    let Authorization { deny, allow } = authorization;
-    let deny = policies(deny, Action::Deny, layer);
-    let deny = (!deny.is_empty()).then(|| rbac(envoy::rbac::Action::Deny, deny));
-    // ALLOW without a policy left denies all. That is what policies mean whose rules never match.
-    let allow = (!allow.is_empty()).then(|| {
-        rbac(
-            envoy::rbac::Action::Allow,
-            policies(allow, Action::Allow, layer),
-        )
-    });
-    deny.into_iter().chain(allow)
-}
-
-fn rbac(action: envoy::rbac::Action, policies: BTreeMap<String, envoy::Policy>) -> envoy::Rbac {
+/// The rules of some policies; with none, ALLOW refuses all.
+pub(crate) fn rules(
+    policies: &[Policy],
+    action: envoy::rbac::Action,
+    layer: Layer,
+    naming: Naming<'_>,
+) -> envoy::Rbac {
+    let unknown = match action {
+        envoy::rbac::Action::Allow => Unknown::NeverHolds,
+        envoy::rbac::Action::Deny | envoy::rbac::Action::Log => Unknown::Holds,
+    };
     envoy::Rbac {
         action: action.into(),
-        policies,
+        policies: policies
+            .iter()
+            .flat_map(|policy| of_policy(policy, unknown, layer, naming))
+            .collect(),
         ..Default::default()
     }
 }
 
-/// One entry a rule, under the name that Istio gives it: Envoy writes it into the response code details.
-fn policies(policies: &[Policy], action: Action, layer: Layer) -> BTreeMap<String, envoy::Policy> {
+/// One entry a rule.
+fn of_policy(
+    policy: &Policy,
+    unknown: Unknown,
+    layer: Layer,
+    Naming { prefix, suffix }: Naming<'_>,
+) -> BTreeMap<String, envoy::Policy> {
+    let Policy {
+        namespace,
+        name,
+        trust_domains,
+        rules,
+    } = policy;
+    let rules = match rules {
+        Rules::Everything => vec![everything()],
+        Rules::Any(rules) => rules
+            .iter()
+            .map(|rule| translate(rule, trust_domains, unknown, layer))
+            .collect(),
+    };
     let mut named = BTreeMap::new();
-    for policy in policies {
-        let Policy {
-            namespace,
-            name,
-            // A namespace is the caller's whatever its trust domain, as in Istio.
-            trust_domain: _,
-            rules,
-        } = policy;
-        let rules = match rules {
-            Rules::Everything => vec![everything()],
-            Rules::Any(rules) => rules
-                .iter()
-                .map(|rule| translate(rule, action, layer))
-                .collect(),
-        };
-        for (index, rule) in rules.into_iter().enumerate() {
-            if let Outcome::Is(rule) = rule {
-                named.insert(
-                    format!("ns[{namespace}]-policy[{name}]-rule[{index}]"),
-                    rule,
-                );
-            }
+    for (index, rule) in rules.into_iter().enumerate() {
+        if let Outcome::Is(rule) = rule {
+            let name = format!("{prefix}ns[{namespace}]-policy[{name}]-rule[{index}]{suffix}");
+            named.insert(name, rule);
         }
     }
     named
@@ -118,14 +98,24 @@ fn everything() -> Outcome<envoy::Policy> {
     })
 }
 
-fn translate(rule: &AuthorizationRule, action: Action, layer: Layer) -> Outcome<envoy::Policy> {
-    let AuthorizationRule { from, to, unknown } = rule;
-    if *unknown && action == Action::Allow {
+fn translate(
+    rule: &AuthorizationRule,
+    domains: &TrustDomains,
+    unknown: Unknown,
+    layer: Layer,
+) -> Outcome<envoy::Policy> {
+    let AuthorizationRule {
+        from,
+        to,
+        when,
+        unknown: is_unknown,
+    } = rule;
+    if *is_unknown && unknown == Unknown::NeverHolds {
         return Outcome::Never;
     }
     let (Outcome::Is(principals), Outcome::Is(permissions)) = (
-        principal::any_of(from, action),
-        permission::any_of(to, action, layer),
+        principal::any_of(from, when, domains, unknown, layer),
+        permission::any_of(to, when, unknown, layer),
     ) else {
         return Outcome::Never;
     };

@@ -6,7 +6,7 @@ use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::extensions::transport_sockets::{raw_buffer, tls::v3 as tls};
 use envoy_api::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_api::pack;
-use ir::model::{ServerName, TrustDomain};
+use ir::model::{ServerName, TrustDomains};
 use ir::{MeshTls, Servers, UpstreamProtocol};
 use tls::common_tls_context::ValidationContextType;
 use tls::subject_alt_name_matcher::SanType;
@@ -84,12 +84,12 @@ pub(crate) fn file_client(
     })
 }
 
-/// Mutual TLS from a client of this trust domain.
-pub(crate) fn mesh_server(domain: &TrustDomain) -> core::TransportSocket {
-    let callers = san(
-        SanType::Uri,
-        MatchPattern::Prefix(format!("spiffe://{domain}/")),
-    );
+/// Mutual TLS from a client of one of these trust domains.
+pub(crate) fn mesh_server(domains: &TrustDomains) -> core::TransportSocket {
+    let prefix = |domain| MatchPattern::Prefix(format!("spiffe://{domain}/"));
+    let callers = domains
+        .iter()
+        .map(|domain| san(SanType::Uri, prefix(domain)));
     let context = tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
             // Never Istio's own names: the negotiated one decides how Envoy reads the bytes.
@@ -98,7 +98,7 @@ pub(crate) fn mesh_server(domain: &TrustDomain) -> core::TransportSocket {
                 cipher_suites: owned(&CIPHER_SUITES),
                 ..versions()
             }),
-            ..mesh_context(vec![callers])
+            ..mesh_context(callers.collect())
         }),
         require_client_certificate: Some(true),
         // On a resumed session Envoy does not verify the client again and says so: a principal of RBAC would match

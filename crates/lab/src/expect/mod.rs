@@ -5,6 +5,7 @@
 
 mod policy;
 mod route;
+mod rule;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -144,7 +145,7 @@ impl<'a> Oracle<'a> {
             let pods = self.pods(&target)?;
             let share = target.share / f64::from(u32::try_from(pods.len()).ok()?);
             for (pod, port) in pods {
-                let verdict = self.verdict(caller, pod, port, target.tls, request);
+                let verdict = self.verdict(caller, pod, port, target.tls, request)?;
                 let version = pod.version().map(str::to_owned);
                 add(
                     &mut parts,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ir::{Hashed, InboundPort, InboundRule, InboundTraffic};
-use model::{AccessLog, Layer, Port, Spec, TargetPort, TrustDomain};
+use ir::{Authorization, Hashed, InboundPort, InboundTraffic};
+use model::{AccessLog, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains};
 
 use crate::host_index::Ranked;
 use crate::instance::InstancePorts;
@@ -15,14 +15,16 @@ use crate::workload::Workload;
 /// Everything that the inbound half of a workload is built from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InboundInputs {
-    /// The trust domain that its callers must belong to.
-    pub trust_domain: TrustDomain,
+    /// The trust domains to one of which its callers must belong.
+    pub trust_domains: TrustDomains,
     /// The ports that services declare on it, ordered.
     pub ports: Arc<[InboundPort]>,
-    /// What holds for every other port.
-    pub passthrough: InboundRule,
+    /// The mode of every other port.
+    pub passthrough: MtlsMode,
     /// Ports with a mode of their own that no service declares, ordered.
-    pub passthrough_ports: Arc<[(Port, InboundRule)]>,
+    pub passthrough_ports: Arc<[(Port, MtlsMode)]>,
+    /// Who may call it.
+    pub authorization: Authorization,
     /// Where it logs.
     pub access_log: Option<AccessLog>,
 }
@@ -42,7 +44,7 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
             let inbound = || InboundPort {
                 port: target,
                 traffic: traffic(port.layer()),
-                rule: mesh.inbound_rule(namespace, labels, Some(target)),
+                mtls: mesh.mtls_mode(namespace, labels, target),
                 service: service.reference(),
             };
             // Of two services on one port the oldest decides the protocol.
@@ -59,11 +61,12 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
         .into_iter()
         .filter(|port| !ports.contains_key(port));
     Hashed::new(InboundInputs {
-        trust_domain: mesh.config().trust_domain.clone(),
-        passthrough: mesh.inbound_rule(namespace, labels, None),
+        trust_domains: mesh.config().trust_domains(),
+        passthrough: mesh.default_mtls_mode(namespace, labels),
         passthrough_ports: own
-            .map(|port| (port, mesh.inbound_rule(namespace, labels, Some(port))))
+            .map(|port| (port, mesh.mtls_mode(namespace, labels, port)))
             .collect(),
+        authorization: mesh.authorization(namespace, labels),
         ports: ports.into_values().map(|(_, port)| port).collect(),
         access_log: mesh.config().access_log.clone(),
     })

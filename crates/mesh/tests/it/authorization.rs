@@ -71,7 +71,6 @@ fn policies_of_the_namespace_the_root_and_the_selector_apply() {
         "istio-system/root-cart",
         "shop/a-own",
         "shop/b-own",
-        "shop/custom",
     ];
     assert_eq!(guards(all), (names(&deny), names(&["shop/cart"])));
 }
@@ -111,4 +110,62 @@ fn a_refused_policy_with_a_good_version_keeps_it() {
     let found = mesh.authorization(&"shop".parse().unwrap(), &model::Labels::default());
     assert!(found.deny.is_empty());
     assert_eq!(found.allow.len(), 1);
+}
+
+#[test]
+fn a_provider_that_is_one_and_there_is_asked() {
+    use ir::Custom;
+    let asked = |documents: Vec<Document>| {
+        let provider = |name: &str, port| {
+            let service = "authz.web.svc.cluster.local";
+            json!({"name": name, "envoyExtAuthzGrpc": {"service": service, "port": port}})
+        };
+        let providers = [
+            provider("ext", 80),
+            provider("second", 80),
+            provider("closed", 81),
+        ];
+        let config = testkit::mesh_config().with("extensionProviders", json!(providers));
+        let world = World::of(std::iter::once(config.into()).chain(documents));
+        let found = world
+            .0
+            .authorization(&"shop".parse().unwrap(), &model::Labels::default());
+        match found.custom {
+            Some(Custom::Ask(provider, _)) => format!("ask {}", provider.cluster),
+            Some(Custom::Refuse(policies)) => format!("refuse {}", policies.len()),
+            None => "pass".to_owned(),
+        }
+    };
+    let authz = || -> Document {
+        testkit::service("authz")
+            .in_namespace("web")
+            .port(80)
+            .into()
+    };
+    let custom = |name: &str, provider: &str| {
+        let policy = policy(name, "CUSTOM");
+        policy.with("spec.provider.name", provider)
+    };
+    let one = || custom("one", "ext");
+    let cluster = "ask outbound|80||authz.web.svc.cluster.local";
+    assert_eq!(asked(vec![authz(), one().into()]), cluster);
+    assert_eq!(
+        asked(vec![authz(), one().into(), custom("two", "ext").into()]),
+        cluster
+    );
+    assert_eq!(asked(vec![one().into()]), "refuse 1");
+    assert_eq!(
+        asked(vec![authz(), custom("one", "nobody").into()]),
+        "refuse 1"
+    );
+    assert_eq!(
+        asked(vec![authz(), custom("one", "closed").into()]),
+        "refuse 1"
+    );
+    assert_eq!(
+        asked(vec![authz(), one().into(), custom("two", "second").into()]),
+        "refuse 2"
+    );
+    let dry = one().with("metadata.annotations", json!({"istio.io/dry-run": "true"}));
+    assert_eq!(asked(vec![authz(), dry.into()]), "pass");
 }

@@ -170,6 +170,42 @@ fn selectors_that_match_nothing_are_told_and_templates_are_explained() {
 }
 
 #[test]
+fn providers_that_cannot_be_asked_are_told() {
+    let custom = |name: &str, provider: &str| {
+        authorization_policy(name)
+            .in_namespace("shop")
+            .action("CUSTOM")
+            .with("spec.provider.name", provider)
+            .rule(serde_json::json!({}))
+    };
+    let provider = |name: &str, host: &str| serde_json::json!({"name": name, "envoyExtAuthzHttp": {"service": host, "port": 80}});
+    let providers = [
+        provider("good", "authz.shop.svc.cluster.local"),
+        provider("gone", "gone.shop.svc.cluster.local"),
+    ];
+    let world = mesh![
+        testkit::mesh_config().with("extensionProviders", serde_json::json!(providers)),
+        service("authz").in_namespace("shop").port(80),
+        pod("cart")
+            .in_namespace("shop")
+            .labelled("app", "cart")
+            .at("10.1.0.1"),
+        custom("good", "good").selecting("app", "cart"),
+        custom("unknown", "unknown").in_namespace("web"),
+        custom("gone", "gone").selecting("app", "cart"),
+    ];
+    assert_eq!(
+        world.diagnoses(),
+        [
+            "IST0101 AuthorizationPolicy/gone spec.provider.name",
+            "IST0101 AuthorizationPolicy/unknown spec.provider.name",
+            "LAT0006 AuthorizationPolicy/gone spec.provider.name",
+            "LAT0006 AuthorizationPolicy/good spec.provider.name",
+        ]
+    );
+}
+
+#[test]
 fn a_diagnosis_stands_at_its_line() {
     let world = mesh![destination_rule("gone", "gone").in_namespace("shop")];
     let object = world.object(destination_rule("gone", "gone").in_namespace("shop"));

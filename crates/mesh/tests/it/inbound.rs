@@ -122,12 +122,12 @@ fn modes_of_ports_are_by_target_port_and_hold_without_a_service_too() {
             .port_mode(80, "PERMISSIVE"),
     ];
     let inbound = world.inbound("shop/cart");
-    assert_eq!(inbound.ports[0].rule.mtls, MtlsMode::Disable);
-    assert_eq!(inbound.passthrough.mtls, MtlsMode::Strict);
+    assert_eq!(inbound.ports[0].mtls, MtlsMode::Disable);
+    assert_eq!(inbound.passthrough, MtlsMode::Strict);
     let others: Vec<(u16, MtlsMode)> = inbound
         .passthrough_ports
         .iter()
-        .map(|(port, rule)| (port.get(), rule.mtls))
+        .map(|(port, mtls)| (port.get(), *mtls))
         .collect();
     assert_eq!(others, [(80, MtlsMode::Permissive)]);
 }

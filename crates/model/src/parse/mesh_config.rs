@@ -1,4 +1,4 @@
-//! MeshConfig: the eight fields that are translated. Istio's other fields are `not yet`, all else is unknown.
+//! MeshConfig: the fields that are translated. Istio's other fields are `not yet`, all else is unknown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use serde_json::Value;
 
 use super::access_log_format;
 use super::decode::{Decoded, Unknown, decode};
+use super::extension_provider;
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::text;
 use crate::{
     AccessLog, AccessLogFormat, Code, LabelExpression, LabelSelector, MeshConfig,
-    OutboundTrafficPolicy,
+    OutboundTrafficPolicy, TrustDomain,
 };
 
 /// The fields that are read.
@@ -27,6 +28,8 @@ const READ: &[&str] = &[
     "rootNamespace",
     "enableAutoMtls",
     "discoverySelectors",
+    "trustDomainAliases",
+    "extensionProviders",
 ];
 
 /// The fields inside of those that are read.
@@ -37,6 +40,23 @@ const IN_FIELDS: &[&str] = &[
     "key",
     "operator",
     "values",
+    "service",
+    "port",
+    "timeout",
+    "pathPrefix",
+    "failOpen",
+    "clearRouteCache",
+    "statusOnError",
+    "includeHeadersInCheck",
+    "includeRequestHeadersInCheck",
+    "includeAdditionalHeadersInCheck",
+    "includeRequestBodyInCheck",
+    "headersToUpstreamOnAllow",
+    "headersToDownstreamOnAllow",
+    "headersToDownstreamOnDeny",
+    "maxRequestBytes",
+    "allowPartialMessage",
+    "packAsBytes",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
@@ -53,6 +73,8 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         root_namespace,
         enable_auto_mtls,
         discovery_selectors,
+        trust_domain_aliases,
+        extension_providers,
         rest,
     } = wire;
     others(&rest, notes);
@@ -76,7 +98,18 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         root_namespace: root_namespace.unwrap_or(default.root_namespace),
         auto_mtls: enable_auto_mtls.unwrap_or(default.auto_mtls),
         discovery_selectors: selectors(discovery_selectors, notes),
+        trust_domain_aliases: aliases(&trust_domain_aliases, notes),
+        authorizers: extension_provider::read(extension_providers, notes),
     })
+}
+
+fn aliases(names: &[String], notes: &mut Notes<'_>) -> Arc<[TrustDomain]> {
+    let at = At::root("trustDomainAliases");
+    let mut found = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        found.extend(notes.name(&at.item(index), name));
+    }
+    found.into()
 }
 
 fn selectors(wire: Vec<istio_api::LabelSelector>, notes: &mut Notes<'_>) -> Arc<[LabelSelector]> {

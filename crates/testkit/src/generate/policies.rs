@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{NAMESPACES, TARGETS, frame, name, sprinkle, wanted};
 use crate::dice::Dice;
 
+/// The names of providers, of which MeshConfig may have some.
+const PROVIDERS: [&str; 3] = ["ext-authz", "ext-authz", "other"];
+
 const MODES: [&str; 4] = ["STRICT", "PERMISSIVE", "DISABLE", "UNSET"];
 
 pub(super) fn peer_authentication(dice: &mut Dice) -> Value {
@@ -43,10 +46,14 @@ pub(super) fn authorization_policy(dice: &mut Dice) -> Value {
             .into();
     }
     if spec["action"] == "CUSTOM" {
-        spec["provider"] = json!({"name": "ext-authz"});
+        spec["provider"] = json!({"name": dice.one(&PROVIDERS)});
     }
     if !dice.once_in(6) {
         spec["rules"] = dice.many(0, 3, rule).into();
+    }
+    if dice.once_in(5) {
+        let dry = dice.one(&["true", "true", "false", "perhaps"]);
+        policy["metadata"]["annotations"]["istio.io/dry-run"] = dry.into();
     }
     policy
 }
@@ -72,12 +79,38 @@ fn rule(dice: &mut Dice) -> Value {
         dice,
         8,
         &mut rule,
-        &[(
-            "when",
-            &|_| json!([{"key": "request.headers[x-token]", "values": ["a"]}]),
-        )],
+        &[("when", &|dice| dice.many(1, 2, condition).into())],
     );
     rule
+}
+
+fn condition(dice: &mut Dice) -> Value {
+    let (key, values) = dice.one(&[
+        ("request.headers[x-token]", ["a", "b*"]),
+        ("source.ip", ["10.0.0.0/8", "fd00::/8"]),
+        ("remote.ip", ["203.0.113.7", "10.1.0.0/16"]),
+        ("source.namespace", ["shop", "w*"]),
+        ("source.principal", ["cluster.local/ns/shop/sa/cart", "*"]),
+        ("source.serviceAccount", ["cart", "web/default"]),
+        ("source.trustDomain", ["cluster.local", "old.*"]),
+        ("request.auth.principal", ["issuer/*", "*"]),
+        ("request.auth.audiences", ["a", "*b"]),
+        ("request.auth.presenter", ["a", "b"]),
+        ("request.auth.claims[group][name]", ["a", "*"]),
+        ("destination.ip", ["10.0.0.1", "10.0.0.0/24"]),
+        ("destination.port", ["80", "8080"]),
+        ("connection.sni", ["*.example.com", "a"]),
+        (
+            "experimental.envoy.filters.network.mongo_proxy[db]",
+            ["[find]", "a"],
+        ),
+    ]);
+    let field = if dice.once_in(3) {
+        "notValues"
+    } else {
+        "values"
+    };
+    json!({"key": key, field: dice.many(1, 2, |dice| dice.one(&values))})
 }
 
 fn source(dice: &mut Dice) -> Value {
@@ -116,16 +149,25 @@ fn source(dice: &mut Dice) -> Value {
         12,
         &mut source,
         &[
-            ("requestPrincipals", &|_| json!(["*"])),
+            ("requestPrincipals", &|_| json!(["*", "issuer/a"])),
+            ("notRequestPrincipals", &|_| json!(["*"])),
+            ("ipBlocks", &|_| json!(["10.0.0.0/8", "10.1.2.3"])),
             ("notIpBlocks", &|_| json!(["10.0.0.0/8"])),
+            ("remoteIpBlocks", &|_| json!(["fd00::/8"])),
+            ("notRemoteIpBlocks", &|_| json!(["203.0.113.7"])),
+            ("trustDomains", &|_| json!(["cluster.local", "*.example"])),
+            ("notTrustDomains", &|_| json!(["old"])),
         ],
     );
     source
 }
 
 fn operation(dice: &mut Dice) -> Value {
-    let paths =
-        |dice: &mut Dice| json!([dice.one(&["/", "/api/*", "*.html", "*", "/a*b", "/{*}", "/x"])]);
+    let paths = |dice: &mut Dice| {
+        json!([dice.one(&[
+            "/", "/api/*", "*.html", "*", "/a*b", "/{*}", "/x", "/a/{**}"
+        ])])
+    };
     let methods = |dice: &mut Dice| json!([dice.one(&["GET", "P*", "*", "*T"])]);
     let ports = |dice: &mut Dice| json!([dice.one(&TARGETS).to_string()]);
     let mut operation = json!({});
@@ -150,7 +192,12 @@ fn operation(dice: &mut Dice) -> Value {
         dice,
         12,
         &mut operation,
-        &[("hosts", &|_| json!(["a.example.com"]))],
+        &[
+            ("hosts", &|dice| {
+                json!([dice.one(&["a.example.com", "*", "cart*"])])
+            }),
+            ("notHosts", &|_| json!(["*.example.com"])),
+        ],
     );
     operation
 }
@@ -186,8 +233,52 @@ pub(super) fn mesh_config(dice: &mut Dice) -> Value {
             ("accessLogEncoding", &|dice| {
                 dice.one(&["TEXT", "JSON"]).into()
             }),
+            ("trustDomainAliases", &|dice| {
+                json!([dice.one(&["old", "td.example", "cluster.local"])])
+            }),
+            ("extensionProviders", &providers),
             ("enableTracing", &|_| json!(true)),
         ],
     );
     config
+}
+
+fn providers(dice: &mut Dice) -> Value {
+    let service = format!("{}.{}.svc.cluster.local", name(dice), dice.one(&NAMESPACES));
+    let whom =
+        json!({"service": service, "port": dice.one(&[80, 9080]), "failOpen": dice.once_in(2)});
+    let mut http = whom.clone();
+    sprinkle(
+        dice,
+        2,
+        &mut http,
+        &[
+            ("timeout", &|_| json!("1.5s")),
+            ("pathPrefix", &|_| json!("/check")),
+            ("statusOnError", &|_| json!("503")),
+            ("clearRouteCache", &|_| json!(true)),
+            ("includeRequestHeadersInCheck", &|_| {
+                json!(["x-token", "x-*", "*"])
+            }),
+            (
+                "includeAdditionalHeadersInCheck",
+                &|_| json!({"x-from": "mesh"}),
+            ),
+            (
+                "includeRequestBodyInCheck",
+                &|_| json!({"maxRequestBytes": 100}),
+            ),
+            ("headersToUpstreamOnAllow", &|_| json!(["x-user"])),
+            ("headersToDownstreamOnAllow", &|_| json!(["x-by"])),
+            ("headersToDownstreamOnDeny", &|_| json!(["x-why"])),
+        ],
+    );
+    let mut all = vec![json!({"name": "ext-authz", "envoyExtAuthzHttp": http})];
+    if dice.once_in(2) {
+        all = vec![json!({"name": "ext-authz", "envoyExtAuthzGrpc": whom})];
+    }
+    if dice.once_in(3) {
+        all.push(json!({"name": "tracer", "zipkin": {"service": service, "port": 9411}}));
+    }
+    all.into()
 }

@@ -5,7 +5,7 @@ use ir::model::*;
 use ir::*;
 
 use crate::envoy::{Config, validate};
-use crate::nodes::{clusters, outbound_listeners, virtual_hosts, virtual_inbounds};
+use crate::nodes::{authorizations, clusters, outbound_listeners, virtual_hosts, virtual_inbounds};
 use crate::world::*;
 
 #[test]
@@ -29,6 +29,23 @@ fn envoys_constraints_and_envoy_accept_every_kind_of_node() {
                 15106 + u16::try_from(number).unwrap(),
             )),
             ..translate::virtual_inbound(inbound)
+        });
+    }
+    // And with all that authorizes in place.
+    for (authorization, number) in authorizations().iter().zip(0..) {
+        for name in AuthorizationFilterName::all() {
+            let authorization = authorization.clone();
+            let filter = AuthorizationFilter {
+                name,
+                authorization,
+            };
+            translate::authorization_filter(&filter).validate().unwrap();
+        }
+        let inbound = translate::virtual_inbound(&virtual_inbounds()[0]);
+        listeners.push(envoy_api::envoy::config::listener::v3::Listener {
+            name: format!("authorized-{number}"),
+            address: Some(crate::envoy::loopback(15306 + number)),
+            ..crate::local::authorized(inbound, authorization)
         });
     }
     for listener in &listeners {

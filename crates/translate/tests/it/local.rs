@@ -1,6 +1,7 @@
 //! Makes a configuration that a control plane would serve stand alone on loopback, and changes nothing else in it:
 //! endpoints, routes and secrets stand in the bootstrap, and listeners bind ports of their own.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +17,7 @@ use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 
 use envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_api::{Any, pack};
 use hcm::http_connection_manager::RouteSpecifier;
+use ir::{Authorization, AuthorizationFilter, AuthorizationFilterName};
 use tls::common_tls_context::ValidationContextType;
 
 use crate::envoy::loopback;
@@ -74,6 +76,43 @@ pub fn listener(mut listener: Listener, port: u16, routes: &RouteConfiguration) 
         }
     }
     listener
+}
+
+/// The listener with the filters that authorize standing in it.
+pub fn authorized(mut listener: Listener, authorization: &Authorization) -> Listener {
+    let known: BTreeMap<String, Any> = AuthorizationFilterName::all()
+        .map(|name| AuthorizationFilter {
+            name,
+            authorization: authorization.clone(),
+        })
+        .map(|filter| translate::authorization_filter(&filter))
+        .map(|config| (config.name, config.typed_config.unwrap()))
+        .collect();
+    let chains = listener.filter_chains.iter_mut();
+    for filter in chains.flat_map(|chain| &mut chain.filters) {
+        match &mut filter.config_type {
+            Some(listener::filter::ConfigType::TypedConfig(config)) => of_requests(config, &known),
+            discovered => {
+                let config = known[&filter.name].clone();
+                *discovered = Some(listener::filter::ConfigType::TypedConfig(config));
+            }
+        }
+    }
+    listener
+}
+
+fn of_requests(config: &mut Any, known: &BTreeMap<String, Any>) {
+    use hcm::http_filter::ConfigType;
+    let Some(mut manager) = config.unpack::<hcm::HttpConnectionManager>().unwrap() else {
+        return;
+    };
+    for filter in &mut manager.http_filters {
+        if let Some(ConfigType::ConfigDiscovery(_)) = filter.config_type {
+            let config = known[&filter.name].clone();
+            filter.config_type = Some(ConfigType::TypedConfig(config));
+        }
+    }
+    *config = pack(&manager);
 }
 
 fn inline(config: &mut Any, routes: &RouteConfiguration) {

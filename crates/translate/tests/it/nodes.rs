@@ -218,41 +218,21 @@ pub fn virtual_inbounds() -> Vec<VirtualInbound> {
         InboundTraffic::Tcp,
         InboundTraffic::Detect,
     ];
-    let everything = Policy {
-        rules: Rules::Everything,
-        ..policy(Vec::new())
-    };
-    let authorization = Authorization {
-        deny: Arc::new([policy(vec![full_rule()]), everything]),
-        allow: Arc::new([policy(vec![full_rule(), rule(Vec::new(), Vec::new())])]),
-    };
-    let rule = |mtls| InboundRule {
-        mtls,
-        authorization: authorization.clone(),
-    };
     modes
         .iter()
         .enumerate()
         .map(|(number, &mode)| {
             let ports = modes.iter().zip([0, 10, 20]).flat_map(|(&mtls, base)| {
-                let authorization = authorization.clone();
-                traffics
-                    .iter()
-                    .zip(0..)
-                    .map(move |(&traffic, offset)| InboundPort {
-                        rule: InboundRule {
-                            mtls,
-                            authorization: authorization.clone(),
-                        },
-                        ..inbound_port(8000 + base + offset, traffic, mtls)
-                    })
+                traffics.iter().zip(0..).map(move |(&traffic, offset)| {
+                    inbound_port(8000 + base + offset, traffic, mtls)
+                })
             });
             VirtualInbound {
-                passthrough: rule(mode),
+                passthrough: mode,
                 passthrough_ports: Arc::new([
-                    (port(8000), rule(MtlsMode::Strict)),
-                    (port(9000), rule(MtlsMode::Disable)),
-                    (port(9001), rule(MtlsMode::Strict)),
+                    (port(8000), MtlsMode::Strict),
+                    (port(9000), MtlsMode::Disable),
+                    (port(9001), MtlsMode::Strict),
                 ]),
                 access_log: access_log("/dev/null", AccessLogFormat::DefaultJson),
                 ports: ports.skip(number).collect(),
@@ -262,44 +242,152 @@ pub fn virtual_inbounds() -> Vec<VirtualInbound> {
         .collect()
 }
 
+/// All that authorizes, with every condition there is: one that asks a provider in each way, one that refuses.
+pub fn authorizations() -> Vec<Authorization> {
+    let everything = Policy {
+        rules: Rules::Everything,
+        ..policy(Vec::new())
+    };
+    let policies: Arc<[Policy]> = Arc::new([policy(vec![full_rule()]), everything]);
+    let custom = [
+        Custom::Ask(provider(AuthorizerProtocol::Grpc), policies.clone()),
+        Custom::Ask(
+            provider(AuthorizerProtocol::Http(full_check())),
+            policies.clone(),
+        ),
+        Custom::Refuse(policies.clone()),
+    ];
+    let with = |custom| Authorization {
+        custom: Some(custom),
+        audit: policies.clone(),
+        deny: policies.clone(),
+        allow: policies.clone(),
+        dry_run: DryRun {
+            deny: policies.clone(),
+            allow: policies.clone(),
+        },
+    };
+    custom
+        .into_iter()
+        .map(with)
+        .chain([Authorization::default()])
+        .collect()
+}
+
+fn provider(protocol: AuthorizerProtocol) -> Provider {
+    Provider {
+        name: "ext".into(),
+        cluster: outbound(""),
+        authorizer: ExternalAuthorizer {
+            host: HOST.parse().unwrap(),
+            namespace: None,
+            port: port(80),
+            timeout: Duration::from_secs(600),
+            fail_open: true,
+            clear_route_cache: true,
+            status_on_error: Some(503),
+            body: Some(CheckedBody {
+                max_bytes: 1,
+                partial: true,
+                as_bytes: true,
+            }),
+            protocol,
+        },
+    }
+}
+
+fn full_check() -> HttpCheck {
+    let headers = patterns(&["x-a", "x-*", "*-a", "*"]);
+    HttpCheck {
+        path_prefix: Some("/check".into()),
+        request_headers: headers.clone(),
+        additional_headers: Arc::new([("x-by".into(), "mesh".into())]),
+        to_upstream: headers.clone(),
+        to_downstream_on_allow: headers.clone(),
+        to_downstream_on_deny: headers,
+    }
+}
+
+fn both<T: Clone>(list: &[T]) -> Values<T> {
+    Values {
+        any: list.into(),
+        none: list.into(),
+    }
+}
+
 fn full_rule() -> AuthorizationRule {
-    let every = patterns(&[
+    let every = both(&patterns(&[
         "cluster.local/ns/a.b/sa/c",
         "cluster.local/*",
         "*/sa/x(",
         "*",
-    ]);
-    let accounts: Arc<[AccountPattern]> = Arc::new([AccountPattern {
+    ]));
+    let accounts = both(&[AccountPattern {
         namespace: "shop".parse().unwrap(),
         account: "a.b".parse().unwrap(),
     }]);
-    let ports: Arc<[Port]> = Arc::new([port(8000), port(9000)]);
-    rule(
-        vec![
+    let ports = both(&[port(8000), port(9000)]);
+    let blocks = both(&[
+        "10.0.0.0/8".parse().unwrap(),
+        "fd00::1/128".parse().unwrap(),
+    ]);
+    let paths = both(&path_patterns(&[
+        "/a",
+        "/a*",
+        "*a",
+        "*",
+        "/{*}/b.c-d_e~%20!$&'()+,;:@=/{*}.html/{**}/z/",
+        "/{**}",
+    ]));
+    let metadata = both(&[
+        MetadataPattern::Text(StringPattern::Present),
+        MetadataPattern::Item(StringPattern::Prefix("a".into())),
+    ]);
+    AuthorizationRule {
+        from: Arc::new([
             Source {
                 principals: every.clone(),
-                not_principals: every.clone(),
+                request_principals: every.clone(),
                 namespaces: every.clone(),
-                not_namespaces: every.clone(),
                 service_accounts: accounts.clone(),
-                not_service_accounts: accounts,
+                trust_domains: every.clone(),
+                ip_blocks: blocks.clone(),
+                remote_ip_blocks: blocks.clone(),
                 unknown: true,
             },
             Source::default(),
-        ],
-        vec![
+        ]),
+        to: Arc::new([
             Operation {
-                paths: every.clone(),
-                not_paths: every.clone(),
-                methods: every.clone(),
-                not_methods: every,
+                hosts: every.clone(),
                 ports: ports.clone(),
-                not_ports: ports,
+                methods: every.clone(),
+                paths,
                 unknown: true,
             },
             Operation::default(),
-        ],
-    )
+        ]),
+        when: Arc::new([
+            Condition::Header("x-a".into(), every.clone()),
+            Condition::SourceIp(blocks.clone()),
+            Condition::RemoteIp(blocks.clone()),
+            Condition::Namespace(every.clone()),
+            Condition::Principal(every.clone()),
+            Condition::ServiceAccount(accounts),
+            Condition::TrustDomain(every.clone()),
+            Condition::RequestPrincipal(every.clone()),
+            Condition::Claim(Arc::new(["a".into(), "b".into()]), every.clone()),
+            Condition::DestinationIp(blocks),
+            Condition::DestinationPort(ports),
+            Condition::Sni(every),
+            Condition::Metadata {
+                filter: "envoy.filters.network.mongo_proxy".into(),
+                key: "db".into(),
+                values: metadata,
+            },
+        ]),
+        unknown: false,
+    }
 }
 
 pub fn virtual_hosts() -> Vec<VirtualHost> {

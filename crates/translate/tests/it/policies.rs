@@ -16,12 +16,10 @@ use crate::world::*;
 /// A server whose port demands mutual TLS and checks these policies; its caller is `cart`.
 fn with(traffic: InboundTraffic, authorization: Authorization) -> Setup {
     let base = Setup::http();
-    let inbound = InboundPort {
-        rule: InboundRule {
-            mtls: MtlsMode::Permissive,
-            authorization,
-        },
-        ..inbound_port(1, traffic, MtlsMode::Strict)
+    let inbound = inbound_port(1, traffic, MtlsMode::Permissive);
+    let base = Setup {
+        authorization,
+        ..base
     };
     match traffic {
         InboundTraffic::Http => Setup { inbound, ..base },
@@ -73,18 +71,18 @@ fn status(port: u16, path: &str) -> u16 {
 #[test]
 fn sec_12_principals_match_as_they_are_written() {
     let namespace = |text| Source {
-        namespaces: patterns(&[text]),
+        namespaces: Values::any(patterns(&[text])),
         ..Source::default()
     };
     let account = |text: &str| Source {
-        service_accounts: Arc::new([AccountPattern {
+        service_accounts: Values::any([AccountPattern {
             namespace: "shop".parse().unwrap(),
             account: text.parse().unwrap(),
         }]),
         ..Source::default()
     };
     let not_cart = Source {
-        not_principals: patterns(&["*/sa/cart"]),
+        principals: Values::none(patterns(&["*/sa/cart"])),
         ..Source::default()
     };
     let unknown = Source {
@@ -119,7 +117,7 @@ fn sec_12_principals_match_as_they_are_written() {
         assert_eq!(status(mesh.client, &path) == 200, *matches, "{source:?}");
         // Plaintext has no name, so it is never one of these, and always not one of those.
         let nobody = status(mesh.server, &path) == 200;
-        assert_eq!(nobody, !source.not_principals.is_empty(), "{source:?}");
+        assert_eq!(nobody, !source.principals.none.is_empty(), "{source:?}");
     }
 }
 
@@ -130,8 +128,8 @@ fn policies_on_paths_and_methods_and_their_names_in_the_log() {
     let deny = policy(vec![
         asking(paths(&["/never"])),
         asking(Operation {
-            paths: patterns(&["/x*"]),
-            not_methods: patterns(&["POST"]),
+            paths: Values::any(path_patterns(&["/x*"])),
+            methods: Values::none(patterns(&["POST"])),
             ..Operation::default()
         }),
     ]);
@@ -170,11 +168,11 @@ fn an_allow_policy_without_rules_denies_all() {
 #[test]
 fn sec_13_policies_on_tcp() {
     let here = |ports: &[u16]| Operation {
-        ports: ports.iter().map(|&number| port(number)).collect(),
+        ports: Values::any(ports.iter().map(|&number| port(number)).collect::<Vec<_>>()),
         ..Operation::default()
     };
     let both = Operation {
-        paths: patterns(&["/x"]),
+        paths: Values::any(path_patterns(&["/x"])),
         ..here(&[])
     };
     let unknown = Operation {

@@ -43,6 +43,8 @@ pub struct Setup {
     pub mesh_tls: bool,
     /// Whom the server takes.
     pub trust_domain: TrustDomain,
+    /// Whom the server serves.
+    pub authorization: Authorization,
     pub log: Option<AccessLog>,
 }
 
@@ -59,6 +61,7 @@ impl Setup {
             app_protocol: UpstreamProtocol::Http1,
             mesh_tls: true,
             trust_domain: TrustDomain::cluster_local(),
+            authorization: Authorization::default(),
             log: None,
         }
     }
@@ -111,12 +114,13 @@ impl Setup {
         let outbound = translate::outbound_listener(&listener(self.traffic));
         let inbound = translate::virtual_inbound(&VirtualInbound {
             access_log: self.log,
-            trust_domain: self.trust_domain,
+            trust_domains: trust_domains(self.trust_domain),
             ..inbound(vec![InboundPort {
                 port: server_port,
                 ..self.inbound
             }])
         });
+        let inbound = local::authorized(inbound, &self.authorization);
         let config = Config {
             clusters,
             listeners: vec![

@@ -165,19 +165,16 @@ pub fn inbound_port(number: u16, traffic: InboundTraffic, mtls: MtlsMode) -> Inb
     InboundPort {
         port: port(number),
         traffic,
-        rule: InboundRule {
-            mtls,
-            authorization: Authorization::default(),
-        },
+        mtls,
         service: cart(true),
     }
 }
 
 pub fn inbound(ports: Vec<InboundPort>) -> VirtualInbound {
     VirtualInbound {
-        trust_domain: TrustDomain::cluster_local(),
+        trust_domains: trust_domains(TrustDomain::cluster_local()),
         ports: ports.into(),
-        passthrough: InboundRule::default(),
+        passthrough: MtlsMode::default(),
         passthrough_ports: Arc::new([]),
         access_log: None,
     }
@@ -187,9 +184,14 @@ pub fn policy(rules: Vec<AuthorizationRule>) -> Policy {
     Policy {
         namespace: "shop".parse().unwrap(),
         name: "cart".parse().unwrap(),
-        trust_domain: TrustDomain::cluster_local(),
+        trust_domains: trust_domains(TrustDomain::cluster_local()),
         rules: Rules::Any(rules.into()),
     }
+}
+
+/// A mesh without aliases.
+pub fn trust_domains(own: TrustDomain) -> TrustDomains {
+    TrustDomains::new(own, [])
 }
 
 pub fn patterns(texts: &[&str]) -> Arc<[StringPattern]> {
@@ -201,20 +203,31 @@ pub fn rule(from: Vec<Source>, to: Vec<Operation>) -> AuthorizationRule {
     AuthorizationRule {
         from: from.into(),
         to: to.into(),
-        unknown: false,
+        ..AuthorizationRule::default()
     }
 }
 
 pub fn principals(texts: &[&str]) -> Source {
     Source {
-        principals: patterns(texts),
+        principals: Values::any(patterns(texts)),
         ..Source::default()
     }
 }
 
+pub fn path_patterns(texts: &[&str]) -> Vec<PathPattern> {
+    let pattern = |text: &&str| {
+        if text.contains('{') {
+            PathPattern::Template((*text).into())
+        } else {
+            PathPattern::Text(StringPattern::new(text))
+        }
+    };
+    texts.iter().map(pattern).collect()
+}
+
 pub fn paths(texts: &[&str]) -> Operation {
     Operation {
-        paths: patterns(texts),
+        paths: Values::any(path_patterns(texts)),
         ..Operation::default()
     }
 }

@@ -35,7 +35,7 @@ fn samples() -> Vec<Value> {
             &json!({
                 "selector": {"matchLabels": {"a": "b"}}, "action": "DENY",
                 "rules": [{"from": [{"source": {"principals": ["a"], "ipBlocks": ["10.0.0.0/8"]}}],
-                    "to": [{"operation": {"ports": ["80"], "paths": ["/a*"]}}], "when": [{"key": "source.ip", "values": ["a"]}]}],
+                    "to": [{"operation": {"ports": ["80"], "paths": ["/a*"]}}], "when": [{"key": "source.ip", "values": ["10.0.0.1"]}]}],
             }),
         ),
         object(

@@ -1,7 +1,7 @@
 //! PeerAuthentication and AuthorizationPolicy: broken conditions close, and a refusal knows for whom it was meant.
 
 use super::*;
-use crate::{AuthorizationPolicy, MtlsMode, Port};
+use crate::{AuthorizationPolicy, Condition, MtlsMode, Port};
 
 fn policy(parsed: Parsed) -> Arc<AuthorizationPolicy> {
     match parsed {
@@ -75,16 +75,17 @@ fn a_policy_is_read_whole() {
     };
     let rule = &read.rules[0];
     assert_eq!(
-        rule.from[0].principals[0],
+        rule.from[0].principals.any[0],
         crate::StringPattern::Prefix("cluster.local/ns/b/sa/".into())
     );
     let accounts: Vec<String> = rule.from[1]
         .service_accounts
+        .any
         .iter()
         .map(|a| format!("{}/{}", a.namespace, a.account))
         .collect();
     assert_eq!(accounts, ["shop/x", "b/y"]);
-    assert_eq!(&*rule.to[0].ports, &[Port::new(80).unwrap()]);
+    assert_eq!(&*rule.to[0].ports.any, &[Port::new(80).unwrap()]);
     assert!(!rule.unknown && !rule.from[0].unknown && !rule.to[0].unknown);
     good("AuthorizationPolicy", json!({}));
     good("AuthorizationPolicy", json!({"rules": [{}]}));
@@ -94,13 +95,13 @@ fn a_policy_is_read_whole() {
 fn a_policy_that_cannot_be_right_is_refused() {
     let ap =
         |spec, outcome, expected: &[&str]| check("AuthorizationPolicy", spec, outcome, expected);
-    let both = json!({"selector": {"matchLabels": {"a": "b"}}, "targetRef": {"kind": "Gateway", "name": "g"}});
+    let both = json!({"selector": {"matchLabels": {"a": "b"}}, "targetRef": {"kind": "Service", "name": "g"}});
     let refused = ap(
         both,
         "refused",
         &[
             "error IST0106 spec.selector",
-            "warning LAT0004 spec.targetRef",
+            "warning LAT0009 spec.targetRef",
         ],
     );
     assert_eq!(scope(refused), None);
@@ -117,13 +118,25 @@ fn a_policy_that_cannot_be_right_is_refused() {
     ap(
         json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]}),
         "applied",
-        &["warning LAT0004 spec.provider"],
+        &[],
+    );
+    let who = json!({"from": [{"source": {"principals": ["a"]}}], "when": [{"key": "source.namespace", "values": ["a"]}]});
+    ap(
+        json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [who]}),
+        "applied",
+        &[
+            "error IST0106 spec.rules[0].from[0].source.principals",
+            "error IST0106 spec.rules[0].when[0].key",
+        ],
     );
     ap(
         json!({"action": "DENY"}),
         "applied",
-        &["warning IST0133 spec.rules"],
+        &["error IST0106 spec.rules"],
     );
+    let only_http =
+        json!({"action": "DENY", "rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]});
+    ap(only_http, "applied", &["warning IST0133 spec.rules[0]"]);
     let rule = |rule: Value, field: &str| {
         let line = format!("error IST0106 spec.rules[0].{field}");
         ap(json!({"rules": [rule]}), "refused", &[line.as_str()]);
@@ -170,37 +183,6 @@ fn conditions_that_are_not_understood_are_flagged() {
         .rules[0]
             .clone()
     };
-    let when = json!({"when": [{"key": "request.headers[x]", "values": ["a"]}]});
-    assert!(rules(when, &["warning LAT0004 when[0]"]).unknown);
-    for field in [
-        "ipBlocks",
-        "notIpBlocks",
-        "remoteIpBlocks",
-        "notRemoteIpBlocks",
-        "requestPrincipals",
-        "notRequestPrincipals",
-        "trustDomains",
-        "notTrustDomains",
-    ] {
-        let line = format!("warning LAT0004 from[0].source.{field}");
-        let rule = rules(
-            json!({"from": [{"source": {field: ["1.2.3.4"]}}]}),
-            &[line.as_str()],
-        );
-        assert!(rule.from[0].unknown && !rule.unknown);
-    }
-    let hosts = rules(
-        json!({"to": [{"operation": {"hosts": ["a"]}}]}),
-        &["warning LAT0004 to[0].operation.hosts"],
-    );
-    assert!(hosts.to[0].unknown);
-    let template = json!({"to": [{"operation": {"paths": ["/a", "/{*}/b"], "methods": ["GET"]}}]});
-    let rule = rules(template, &["warning LAT0004 to[0].operation.paths[1]"]);
-    assert!(rule.to[0].unknown && rule.to[0].paths.is_empty() && !rule.to[0].methods.is_empty());
-    let template = json!({"to": [{"operation": {"notPaths": ["/a/{**}", "/b"]}}]});
-    let rule = rules(template, &["warning LAT0004 to[0].operation.notPaths[0]"]);
-    let exempt = [crate::StringPattern::Exact("/b".into())];
-    assert!(rule.to[0].unknown && *rule.to[0].not_paths == exempt);
     // A misspelt field is dropped, but what is left must not allow more.
     let misspelt = json!({"to": [{"operation": {"path": ["/a"], "methods": ["GET"]}}]});
     let rule = rules(misspelt, &["error LAT0002 to[0].operation.path"]);
@@ -218,6 +200,39 @@ fn conditions_that_are_not_understood_are_flagged() {
             "warning IST0133 from[0].source.principals[1]",
         ],
     );
+    let token = json!({"from": [{"source": {"requestPrincipals": ["*"]}}]});
+    let rule = rules(token, &["warning LAT0009 from[0].source.requestPrincipals"]);
+    assert!(!rule.from[0].unknown && !rule.unknown);
+}
+
+#[test]
+fn conditions_of_when_are_read() {
+    let spec = json!({"rules": [{"when": [
+        {"key": "request.headers[X-Token]", "values": ["a*"], "notValues": ["ab"]},
+        {"key": "source.ip", "values": ["10.0.0.1", "10.0.0.0/8"]},
+        {"key": "destination.port", "values": ["80"]},
+        {"key": "experimental.envoy.filters.network.mongo_proxy[db.t]", "values": ["[find]"]},
+    ]}]});
+    let read = policy(check("AuthorizationPolicy", spec, "applied", &[]));
+    let [header, ip, port, metadata] = &*read.rules[0].when else {
+        panic!("{read:?}");
+    };
+    let Condition::Header(name, values) = header else {
+        panic!("{header:?}");
+    };
+    assert_eq!((&**name, values.none.len()), ("x-token", 1));
+    let Condition::SourceIp(blocks) = ip else {
+        panic!("{ip:?}");
+    };
+    assert_eq!(blocks.any[0].to_string(), "10.0.0.1/32");
+    assert!(matches!(port, Condition::DestinationPort(_)));
+    let Condition::Metadata { filter, key, .. } = metadata else {
+        panic!("{metadata:?}");
+    };
+    assert_eq!(
+        (&**filter, &**key),
+        ("envoy.filters.network.mongo_proxy", "db.t")
+    );
 }
 
 #[test]
@@ -225,16 +240,92 @@ fn conditions_of_when_are_checked() {
     let when = |condition: Value, field: &str| {
         let line = format!("error IST0106 spec.rules[0].when[0].{field}");
         let spec = json!({"rules": [{"when": [condition]}]});
-        check(
-            "AuthorizationPolicy",
-            spec,
-            "refused",
-            &[line.as_str(), "warning LAT0004 spec.rules[0].when[0]"],
-        );
+        check("AuthorizationPolicy", spec, "refused", &[line.as_str()]);
     };
     when(json!({"values": ["a"]}), "key");
     when(json!({"key": "request.body", "values": ["a"]}), "key");
+    when(json!({"key": "request.headers", "values": ["a"]}), "key");
+    when(json!({"key": "request.headers[]", "values": ["a"]}), "key");
+    when(
+        json!({"key": "request.headers[a b]", "values": ["a"]}),
+        "key",
+    );
+    when(
+        json!({"key": "request.auth.claims[a][]", "values": ["a"]}),
+        "key",
+    );
+    when(json!({"key": "destination.user", "values": ["a"]}), "key");
     when(json!({"key": "source.ip"}), "values");
+    when(json!({"key": "source.ip", "values": ["a"]}), "values[0]");
+    when(
+        json!({"key": "destination.port", "notValues": ["65536"]}),
+        "notValues[0]",
+    );
+    when(
+        json!({"key": "source.namespace", "values": [""]}),
+        "values[0]",
+    );
+}
+
+#[test]
+fn path_templates_that_envoy_would_die_of_are_refused() {
+    for (path, good) in [
+        ("/users/{*}", true),
+        ("/users/{*}/orders/{**}", true),
+        ("/{**}", true),
+        ("/{**}/tail", true),
+        ("/a/{*}.html", true),
+        ("/{*}/", true),
+        ("users/{*}", false),
+        ("/users/{id}/{*}", false),
+        ("/{}/{*}", false),
+        ("/*/{*}", false),
+        ("/{**}/{*}", false),
+        ("/{**}/{**}", false),
+        ("/{*}{*}", false),
+        ("/a{**}", false),
+        ("//{*}", false),
+        ("/a b/{*}", false),
+        ("/a?b={*}", false),
+    ] {
+        let spec = json!({"rules": [{"to": [{"operation": {"notPaths": ["/a", path]}}]}]});
+        if good {
+            self::good("AuthorizationPolicy", spec);
+        } else {
+            let line = "error IST0106 spec.rules[0].to[0].operation.notPaths[1]";
+            check("AuthorizationPolicy", spec, "refused", &[line]);
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_is_attached_to_an_object_guards_no_sidecar() {
+    let attached = |reference: Value, outcome, expected: &[&str]| {
+        let spec = json!({"targetRefs": [reference], "rules": [{}]});
+        check("AuthorizationPolicy", spec, outcome, expected);
+    };
+    let said = "warning LAT0009 spec.targetRefs";
+    let gateway = "gateway.networking.k8s.io";
+    attached(
+        json!({"kind": "Gateway", "group": gateway, "name": "a"}),
+        "applied",
+        &[said],
+    );
+    attached(
+        json!({"kind": "Gateway", "group": gateway}),
+        "refused",
+        &["error IST0106 spec.targetRefs[0].name", said],
+    );
+    attached(
+        json!({"kind": "Pod", "name": "a"}),
+        "refused",
+        &["error IST0106 spec.targetRefs[0].kind", said],
+    );
+    attached(
+        json!({"kind": "Service", "name": "a", "namespace": "b"}),
+        "refused",
+        &["error IST0106 spec.targetRefs[0].namespace", said],
+    );
 }
 
 #[test]
@@ -283,7 +374,7 @@ fn a_misspelt_field_is_not_taken_for_an_absent_one() {
             format!("error LAT0002 spec.{wrong}"),
         ];
         let warned = (right == "selector.matchLabels").then_some("warning IST0133 spec.selector");
-        let warned = warned.or((right == "rules").then_some("warning IST0133 spec.rules"));
+        let warned = warned.or((right == "rules").then_some("error IST0106 spec.rules"));
         let lines: Vec<&str> = lines.iter().map(String::as_str).chain(warned).collect();
         let scope = scope(check(kind, spec, "refused", &lines));
         assert_eq!(scope.is_none(), right.starts_with("selector"), "{right}");

@@ -227,7 +227,7 @@ fn the_mesh_config_says_what_is_not_yet() {
     let parsed = config(json!({
         "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY", "mod": 1}, "accessLogFile": "/dev/stdout",
         "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%DURATION%\", \"a\": \"%PROTOCOL%\"}",
-        "trustDomain": "example.org", "rootNamespace": "root", "enableAutoMtls": false,
+        "trustDomain": "example.org", "trustDomainAliases": ["old.example"], "rootNamespace": "root", "enableAutoMtls": false,
         "defaultConfig": {}, "enableTracin": true,
         "discoverySelectors": [{
             "matchLabels": {"mesh": "yes"},
@@ -276,6 +276,8 @@ fn the_mesh_config_says_what_is_not_yet() {
                     Arc::new(["dev".into()]),
                 )]),
             }]),
+            trust_domain_aliases: Arc::new(["old.example".parse().unwrap()]),
+            authorizers: BTreeMap::new(),
         }
     );
     let Parsed::Object(object) = config(json!({})) else {
