@@ -7,7 +7,7 @@ use envoy_api::envoy::config::cluster::v3::Cluster;
 use envoy_api::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_api::envoy::config::listener::v3::Listener;
 use envoy_api::envoy::config::listener::v3::filter::ConfigType;
-use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, http_filter};
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_api::envoy::service::discovery::v3::Resource;
 use prost::Message as _;
@@ -111,10 +111,7 @@ fn references(kind: Kind, body: Bytes) -> Result<Vec<(Kind, String)>> {
             .into_iter()
             .map(|name| (Kind::Endpoint, name))
             .collect()),
-        Kind::Listener => {
-            let tables = route_tables(Listener::decode(body)?)?;
-            Ok(tables.into_iter().map(|name| (Kind::Route, name)).collect())
-        }
+        Kind::Listener => discovered(Listener::decode(body)?),
         Kind::Endpoint | Kind::Extension | Kind::Route | Kind::NameTable => Ok(Vec::new()),
     }
 }
@@ -130,22 +127,33 @@ fn endpoints(cluster: Cluster) -> Option<String> {
     (cluster.cluster_discovery_type == Some(eds)).then_some(name)
 }
 
-/// The route tables that a listener's HTTP connection managers ask for.
-fn route_tables(listener: Listener) -> Result<Vec<String>> {
-    let mut tables = Vec::new();
+/// The route tables and the filters that a listener names.
+fn discovered(listener: Listener) -> Result<Vec<(Kind, String)>> {
+    let mut found = Vec::new();
     let chains = listener
         .filter_chains
         .into_iter()
         .chain(listener.default_filter_chain);
     for filter in chains.flat_map(|chain| chain.filters) {
-        let Some(ConfigType::TypedConfig(config)) = filter.config_type else {
+        let config = match filter.config_type {
+            Some(ConfigType::TypedConfig(config)) => config,
+            Some(ConfigType::ConfigDiscovery(_)) => {
+                found.push((Kind::Extension, filter.name));
+                continue;
+            }
+            None => continue,
+        };
+        let Some(manager) = config.unpack::<HttpConnectionManager>()? else {
             continue;
         };
-        let manager = config.unpack::<HttpConnectionManager>()?;
-        if let Some(RouteSpecifier::Rds(rds)) = manager.and_then(|manager| manager.route_specifier)
-        {
-            tables.push(rds.route_config_name);
+        if let Some(RouteSpecifier::Rds(rds)) = manager.route_specifier {
+            found.push((Kind::Route, rds.route_config_name));
+        }
+        for filter in manager.http_filters {
+            if let Some(http_filter::ConfigType::ConfigDiscovery(_)) = filter.config_type {
+                found.push((Kind::Extension, filter.name));
+            }
         }
     }
-    Ok(tables)
+    Ok(found)
 }

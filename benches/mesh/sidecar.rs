@@ -19,7 +19,13 @@ use crate::grpc::{Refused, Stream, frame};
 use crate::ledger::{Ledger, Received};
 
 /// The kinds that Envoy subscribes to.
-const KINDS: [Kind; 4] = [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route];
+const KINDS: [Kind; 5] = [
+    Kind::Cluster,
+    Kind::Endpoint,
+    Kind::Extension,
+    Kind::Listener,
+    Kind::Route,
+];
 
 /// The name of everything.
 const WILDCARD: &str = "*";
@@ -160,7 +166,15 @@ impl Sidecar {
             Kind::Listener => {
                 self.awaited.extend(&unknown);
                 stream.send(ack)?;
-                self.subscribe(stream, Kind::Route, unknown)?;
+                for kind in [Kind::Extension, Kind::Route] {
+                    let names = self.ledger.catalogue(|catalogue| {
+                        let of_kind = |name: &Name| {
+                            catalogue.spelled(*name).is_some_and(|(of, _)| *of == kind)
+                        };
+                        unknown.iter().copied().filter(of_kind).collect()
+                    });
+                    self.subscribe(stream, kind, names)?;
+                }
             }
             Kind::Endpoint | Kind::Extension | Kind::Route | Kind::NameTable => stream.send(ack)?,
         }
@@ -250,7 +264,7 @@ impl Sidecar {
         for kind in KINDS {
             let initial = initial.remove(&kind).unwrap_or_default();
             let mut names = Vec::new();
-            if matches!(kind, Kind::Endpoint | Kind::Route) {
+            if matches!(kind, Kind::Endpoint | Kind::Extension | Kind::Route) {
                 names.extend(initial.keys().cloned());
             }
             if kind == Kind::Route {

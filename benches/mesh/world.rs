@@ -98,7 +98,7 @@ impl World {
             Edit::Endpoint => (xds::Kind::Endpoint, cluster(GROWING)),
             Edit::Route => (xds::Kind::Route, "80".to_owned()),
             Edit::DestinationRule => (xds::Kind::Cluster, cluster(ROUTED)),
-            Edit::Policy => (xds::Kind::Listener, "virtualInbound".to_owned()),
+            Edit::Policy => (xds::Kind::Extension, "istio.authorization.allow".to_owned()),
         }
     }
 

@@ -14,6 +14,8 @@ struct Everything {
     seen: BTreeSet<String>,
     clusters: Vec<Value>,
     listeners: Vec<Value>,
+    /// The clusters of external authorizers, which Envoy looks for by name.
+    asked: BTreeSet<String>,
 }
 
 impl Everything {
@@ -37,6 +39,14 @@ impl Everything {
         for resource in bodies(shown, "routes") {
             self.take(resource, |all, table| all.listeners.push(routing(&table)));
         }
+        for resource in bodies(shown, "extensions") {
+            self.take(resource, |all, filter| {
+                let cluster = "/typed_config/grpc_service/envoy_grpc/cluster_name";
+                let cluster = filter.pointer(cluster).and_then(Value::as_str);
+                all.asked.extend(cluster.map(str::to_owned));
+                all.listeners.push(filtering(&filter));
+            });
+        }
     }
 
     fn take(&mut self, resource: Value, put: impl FnOnce(&mut Self, Value)) {
@@ -58,6 +68,8 @@ impl Everything {
         }
         self.clusters
             .extend([nobody("xds-grpc"), nobody("sds-grpc")]);
+        self.clusters
+            .extend(self.asked.iter().map(|name| nobody(name)));
         json!({
             "node": { "id": "test", "cluster": "test", "metadata": { "CLUSTER_ID": "Kubernetes" } },
             "static_resources": { "clusters": self.clusters, "listeners": self.listeners },
@@ -83,16 +95,38 @@ fn bodies(shown: &Value, title: &str) -> Vec<Value> {
 
 /// A listener that holds a route table itself: Envoy checks routes only where it has them.
 fn routing(table: &Value) -> Value {
+    requests(table, None)
+}
+
+/// A listener that holds a discovered filter itself: Envoy checks its configuration only where it has it.
+fn filtering(filter: &Value) -> Value {
+    let kind = filter["typed_config"]["@type"].as_str().unwrap();
+    if kind.contains(".http.") {
+        return requests(&json!({ "name": "none" }), Some(filter));
+    }
+    json!({ "name": "", "filter_chains": [{ "filters": [filter, {
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "test",
+            "cluster": "xds-grpc",
+        },
+    }] }] })
+}
+
+fn requests(table: &Value, filter: Option<&Value>) -> Value {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+    });
+    let filters: Vec<&Value> = filter.into_iter().chain([&router]).collect();
     json!({ "name": "", "filter_chains": [{ "filters": [{
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "test",
             "route_config": table,
-            "http_filters": [{
-                "name": "envoy.filters.http.router",
-                "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
-            }],
+            "http_filters": filters,
         },
     }] }] })
 }

@@ -6,6 +6,7 @@
     reason = "a broken expectation fails the test"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{Control, Counts, ProxyId, ProxyInfo, Update};
@@ -220,13 +221,26 @@ fn a_policy_costs_the_workloads_that_it_selects() {
         .in_namespace("n0")
         .selecting("app", "s0")
         .rule(json!({}));
+    let inbound = |mesh: &Mesh, kind| -> BTreeMap<String, xds::Version> {
+        let half = mesh.control.view(mesh.proxies[0]).unwrap().inbound;
+        let all = half.resources(kind).values();
+        all.map(|found| (found.name().to_string(), found.version()))
+            .collect()
+    };
+    let [listeners, filters] = [Kind::Listener, Kind::Extension].map(|kind| inbound(&mesh, kind));
     let (cost, update) = mesh.cost([policy.into()]);
     assert_eq!(
         cost,
-        [1, 1, 1],
-        "one inbound half, of which the listener changes"
+        [1, 2, 2],
+        "one inbound half, of which the filters for requests and for connections change"
     );
-    assert_eq!(update.proxies.len(), 1);
+    assert!(update.proxies.iter().eq([&mesh.proxies[0]]));
+    let now = inbound(&mesh, Kind::Listener);
+    assert_eq!(now, listeners, "so that no connection is drained");
+    let mut now = inbound(&mesh, Kind::Extension);
+    now.retain(|name, version| filters.get(name) != Some(version));
+    let allow = ["istio.authorization.allow", "istio.authorization.tcp.allow"];
+    assert!(now.keys().eq(allow), "only what the policy is about");
 }
 
 #[test]

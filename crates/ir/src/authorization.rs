@@ -23,6 +23,40 @@ pub struct Authorization {
     pub dry_run: DryRun,
 }
 
+impl Authorization {
+    /// What a filter of this stage looks at, and nothing else: a policy changes the filters that enforce it.
+    #[must_use]
+    pub fn of_stage(&self, stage: AuthorizationStage) -> Self {
+        match stage {
+            AuthorizationStage::Match => Self {
+                custom: self.custom.clone(),
+                audit: Arc::clone(&self.audit),
+                ..Self::default()
+            },
+            AuthorizationStage::Custom => Self {
+                custom: self.custom.clone(),
+                ..Self::default()
+            },
+            AuthorizationStage::Deny => Self {
+                deny: Arc::clone(&self.deny),
+                dry_run: DryRun {
+                    deny: Arc::clone(&self.dry_run.deny),
+                    ..DryRun::default()
+                },
+                ..Self::default()
+            },
+            AuthorizationStage::Allow => Self {
+                allow: Arc::clone(&self.allow),
+                dry_run: DryRun {
+                    allow: Arc::clone(&self.dry_run.allow),
+                    ..DryRun::default()
+                },
+                ..Self::default()
+            },
+        }
+    }
+}
+
 /// Policies that are tried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DryRun {
@@ -80,7 +114,7 @@ pub enum Rules {
 pub struct AuthorizationFilter {
     /// Which one.
     pub name: AuthorizationFilterName,
-    /// All that authorizes; the filter does its part.
+    /// What it enforces, asks or notes.
     pub authorization: Authorization,
 }
 

@@ -72,7 +72,7 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
     let filters = AuthorizationFilterName::all().map(|name| {
         Node::AuthorizationFilter(AuthorizationFilter {
             name,
-            authorization: authorization.clone(),
+            authorization: authorization.of_stage(name.stage),
         })
     });
     std::iter::once(Node::VirtualInbound(listener))

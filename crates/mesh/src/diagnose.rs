@@ -43,11 +43,13 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
             found.extend(policy::of_provider(mesh, object, policy));
             found
         }
-        Spec::PeerAuthentication(policy) => policy
-            .selector
-            .as_ref()
-            .map(|s| of_policy_selector(mesh, object, s))
-            .unwrap_or_default(),
+        Spec::PeerAuthentication(policy) => match &policy.selector {
+            Some(_) if object.key.namespace == mesh.config().root_namespace => {
+                vec![policy::selects_in_root()]
+            }
+            Some(selector) => of_policy_selector(mesh, object, selector),
+            None => Vec::new(),
+        },
         Spec::Service(service) => {
             let selector = service
                 .selector

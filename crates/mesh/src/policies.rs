@@ -119,7 +119,11 @@ impl Mesh {
         let selects = |policy: &&Arc<PeerAuthentication>| {
             policy.selector.as_ref().is_some_and(|s| s.matches(labels))
         };
-        self.authentications(namespace).find(selects)
+        // In the root namespace a policy is the mesh's; one that selects workloads there is none, as in Istio.
+        let in_root = *namespace == self.config().root_namespace;
+        self.authentications(namespace)
+            .find(selects)
+            .filter(|_| !in_root)
     }
 
     fn namespace_authentication(&self, namespace: &Namespace) -> Option<&Arc<PeerAuthentication>> {

@@ -58,7 +58,9 @@ impl<'a> Oracle<'a> {
             };
             let at_home = object.key.namespace.as_str() == pod.namespace;
             match &policy.selector {
-                Some(selector) if at_home && selector.matches(&labels) => {
+                Some(selector)
+                    if at_home && object.key.namespace != root && selector.matches(&labels) =>
+                {
                     own.push((object, policy))
                 }
                 None if at_home => namespace.push((object, policy)),

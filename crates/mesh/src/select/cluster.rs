@@ -1,5 +1,6 @@
 //! What a cluster is made of: a port of the service that the scope sees, and the DestinationRules that it applies.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
@@ -92,11 +93,30 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<Clu
         source,
         protocol: upstream_protocol(&seen),
         auto_mtls: mesh.config().auto_mtls && seen.service.in_mesh,
-        identities: facts.identities,
+        identities: in_all_domains(mesh, facts.identities),
         subject_alt_names: Arc::clone(&seen.service.subject_alt_names),
         service: seen.service.reference(),
         policy: seen.policy,
     })
+}
+
+/// While a mesh changes its trust domain, servers of all of its domains are its own.
+fn in_all_domains(mesh: &Mesh, identities: Arc<[SpiffeId]>) -> Arc<[SpiffeId]> {
+    let config = mesh.config();
+    if config.trust_domain_aliases.is_empty() {
+        return identities;
+    }
+    let domains = config.trust_domains();
+    let all: BTreeSet<SpiffeId> = identities
+        .iter()
+        .flat_map(|identity| {
+            domains.iter().map(|domain| SpiffeId {
+                trust_domain: domain.clone(),
+                ..identity.clone()
+            })
+        })
+        .collect();
+    all.into_iter().collect()
 }
 
 /// `PASSTHROUGH` turns any service into one that the caller addresses.

@@ -170,6 +170,24 @@ fn the_root_namespace_is_what_mesh_config_says() {
 }
 
 #[test]
+fn a_policy_of_the_root_namespace_that_selects_workloads_holds_for_nobody() {
+    let selecting = of("istio-system", "STRICT").selecting("app", "cart");
+    let world = mesh![
+        pod("cart").in_namespace("shop").labelled("app", "cart"),
+        pod("cart")
+            .in_namespace("istio-system")
+            .labelled("app", "cart"),
+        selecting,
+    ];
+    assert_eq!(modes(&world), [Permissive; 2]);
+    let labels = [("app", "cart")].into_iter().collect();
+    let root = "istio-system".parse().unwrap();
+    assert_eq!(world.0.default_mtls_mode(&root, &labels), Permissive);
+    let said = "LAT0009 PeerAuthentication/default spec.selector";
+    assert_eq!(world.diagnoses(), [said]);
+}
+
+#[test]
 fn clients_call_in_plaintext_where_servers_disable_it() {
     let cart = |policy: Option<PeerAuthentication>| {
         let documents: [Document; 2] = [

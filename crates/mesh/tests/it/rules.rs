@@ -269,6 +269,31 @@ fn servers_are_those_that_run_the_endpoints() {
 }
 
 #[test]
+fn servers_of_all_trust_domains_of_the_mesh_are_its_own() {
+    let world = mesh![
+        testkit::mesh_config().with("trustDomainAliases", json!(["old.example"])),
+        service("cart")
+            .in_namespace("shop")
+            .port(80)
+            .selecting("app", "cart"),
+        pod("cart")
+            .in_namespace("shop")
+            .labelled("app", "cart")
+            .in_mesh()
+            .at("10.1.0.1")
+            .running_as("one"),
+    ];
+    let UpstreamTls::Auto(tls) = world.cluster("web", CART80).unwrap().tls else {
+        panic!("not automatic")
+    };
+    let Servers::Identities(ids) = tls.server else {
+        panic!("not by identity")
+    };
+    let domains: Vec<&str> = ids.iter().map(|id| id.trust_domain.as_str()).collect();
+    assert_eq!(domains, ["cluster.local", "old.example"]);
+}
+
+#[test]
 fn protocols_upstream_follow_the_port_and_the_rule() {
     use UpstreamProtocol::{FollowCaller, Http1, Http2, Tcp};
     let http = |field: &str, value: serde_json::Value| {
