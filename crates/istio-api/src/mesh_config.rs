@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::extension_provider::MeshExtensionProvider;
+use crate::LocalityLbSetting;
 use crate::wire::{nullable, proto_enum, unset};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
@@ -49,6 +50,9 @@ pub struct MeshConfig {
     #[serde(skip_serializing_if = "unset", alias = "extension_providers")]
     #[serde(deserialize_with = "nullable")]
     pub extension_providers: Vec<MeshExtensionProvider>,
+    /// `localityLbSetting`: which endpoints are preferred where no DestinationRule says; absent means enabled.
+    #[serde(skip_serializing_if = "unset", alias = "locality_lb_setting")]
+    pub locality_lb_setting: Option<LocalityLbSetting>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -165,8 +169,6 @@ pub const KNOWN: &[&str] = &[
     "ingress_controller_mode",
     "ingress_selector",
     "ingress_service",
-    "localityLbSetting",
-    "locality_lb_setting",
     "meshMTLS",
     "mesh_mTLS",
     "outboundClusterStatName",

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ExportTo, HostPattern, Labels, Port, Selector, SubsetName};
+use crate::{
+    Decimal, EndpointAddress, ExportTo, HostPattern, Labels, LoadBalancing, Port, Selector,
+    SubsetName,
+};
 
 /// `networking.istio.io` DestinationRule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,27 +48,50 @@ pub struct TrafficPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortPolicy {
     /// `loadBalancer`.
-    pub load_balancer: Option<LoadBalancer>,
+    pub load_balancer: Option<LoadBalancing>,
     /// `connectionPool`.
     pub connection_pool: Option<ConnectionPool>,
     /// `outlierDetection`.
     pub outlier_detection: Option<OutlierDetection>,
     /// `tls`.
     pub tls: Option<ClientTls>,
+    /// `tunnel`, which ports have from their policy.
+    pub tunnel: Option<Tunnel>,
+    /// `proxyProtocol`, which ports have from their policy.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// `retryBudget`, which ports have from their policy.
+    pub retry_budget: Option<RetryBudget>,
 }
 
-/// `loadBalancer.simple`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LoadBalancer {
-    /// `LEAST_REQUEST`, `LEAST_CONN`, `UNSPECIFIED`: Istio's default.
-    #[default]
-    LeastRequest,
-    /// `ROUND_ROBIN`.
-    RoundRobin,
-    /// `RANDOM`.
-    Random,
-    /// `PASSTHROUGH`: to the address that the caller addressed.
-    Passthrough,
+/// `tunnel`: the bytes of a connection go through an HTTP proxy, which is the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// `protocol`: whether `POST` opens it instead of `CONNECT`.
+    pub post: bool,
+    /// `targetHost`: an address or a name, for the proxy to reach.
+    pub host: EndpointAddress,
+    /// `targetPort`.
+    pub port: Port,
+}
+
+/// `proxyProtocol.version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyProtocol {
+    /// `V1`: a line of text.
+    V1,
+    /// `V2`: binary.
+    V2,
+}
+
+/// `retryBudget`. What is absent is Envoy's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RetryBudget {
+    /// `percent` of the requests under way that may be retries; absent: 20.
+    pub percent: Option<Decimal>,
+    /// `minRetryConcurrency`: so many are always allowed; absent: 3.
+    pub min_concurrency: Option<u32>,
+    /// `budgetInterval`: requests of this duration count as under way.
+    pub interval: Option<Duration>,
 }
 
 /// `connectionPool`. What is absent is unlimited, or Envoy's default.
@@ -131,6 +157,8 @@ pub struct OutlierDetection {
     pub max_ejection_percent: Option<u32>,
     /// `minHealthPercent`, 0 to 100: below it all hosts are used.
     pub min_health_percent: u32,
+    /// `outlierDetectionHttpErrorCodes`, ordered: the answers that count as errors; empty: 5xx.
+    pub error_codes: Arc<[u16]>,
 }
 
 /// `tls` of a traffic policy.
@@ -169,4 +197,6 @@ pub struct ServerName {
     pub ca_certificates: Option<Arc<str>>,
     /// `insecureSkipVerify`.
     pub insecure_skip_verify: bool,
+    /// `caCrl`: a file beside the proxy.
+    pub revoked: Option<Arc<str>>,
 }

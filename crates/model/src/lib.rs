@@ -7,6 +7,7 @@
 
 mod authorization_policy;
 mod connection_route;
+mod decimal;
 mod destination_rule;
 mod diagnostic;
 mod external_authorizer;
@@ -14,6 +15,8 @@ mod host;
 mod kubernetes;
 mod label_selector;
 mod labels;
+mod load_balancer;
+mod locality;
 mod mesh_config;
 mod name;
 mod object;
@@ -27,6 +30,7 @@ mod workload_entry;
 
 pub use authorization_policy::*;
 pub use connection_route::*;
+pub use decimal::*;
 pub use destination_rule::*;
 pub use diagnostic::*;
 pub use external_authorizer::*;
@@ -34,6 +38,8 @@ pub use host::*;
 pub use kubernetes::*;
 pub use label_selector::*;
 pub use labels::*;
+pub use load_balancer::*;
+pub use locality::*;
 pub use mesh_config::*;
 pub use name::*;
 pub use object::*;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{ExternalAuthorizer, LabelSelector, Namespace, TrustDomain, TrustDomains};
+use crate::{
+    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TrustDomain, TrustDomains,
+};
 
 /// MeshConfig with Istio's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +22,8 @@ pub struct MeshConfig {
     pub root_namespace: Namespace,
     /// `enableAutoMtls`.
     pub auto_mtls: bool,
+    /// `localityLbSetting`: what holds where no DestinationRule says.
+    pub locality: LocalityLb,
     /// `discoverySelectors`; empty: every namespace exists for the mesh.
     pub discovery_selectors: Arc<[LabelSelector]>,
     /// `extensionProviders` that authorize, by name.
@@ -46,6 +50,7 @@ impl Default for MeshConfig {
             trust_domain_aliases: Arc::new([]),
             root_namespace: Namespace::istio_system(),
             auto_mtls: true,
+            locality: LocalityLb::default(),
             discovery_selectors: Arc::new([]),
             authorizers: BTreeMap::new(),
         }

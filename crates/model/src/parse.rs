@@ -7,6 +7,7 @@
 
 mod access_log_format;
 mod authorization_policy;
+mod client_tls;
 mod connection_pool;
 mod connection_route;
 mod decode;
@@ -16,10 +17,13 @@ mod http_match;
 mod http_route;
 mod kubernetes;
 mod labels;
+mod load_balancer;
+mod locality;
 mod mesh_config;
 mod metadata;
 mod nearest;
 mod notes;
+mod outlier_detection;
 mod peer_authentication;
 mod refusal;
 mod service_entry;

@@ -22,6 +22,9 @@ pub(super) fn read(
     notes: &mut Notes<'_>,
 ) -> ConnectionPool {
     let istio_api::ConnectionPoolSettings { tcp, http } = wire;
+    if tcp.is_none() && http.is_none() {
+        notes.empty(at, "write `tcp` or `http`");
+    }
     let mut pool = ConnectionPool::default();
     if let Some(tcp) = tcp {
         read_tcp(tcp, &mut pool, &at.field("tcp"), notes);

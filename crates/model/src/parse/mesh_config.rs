@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::access_log_format;
 use super::decode::{Decoded, Unknown, decode};
 use super::extension_provider;
+use super::locality;
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::text;
@@ -30,6 +31,7 @@ const READ: &[&str] = &[
     "discoverySelectors",
     "trustDomainAliases",
     "extensionProviders",
+    "localityLbSetting",
 ];
 
 /// The fields inside of those that are read.
@@ -57,6 +59,12 @@ const IN_FIELDS: &[&str] = &[
     "maxRequestBytes",
     "allowPartialMessage",
     "packAsBytes",
+    "distribute",
+    "failover",
+    "failoverPriority",
+    "enabled",
+    "from",
+    "to",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
@@ -75,6 +83,7 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         discovery_selectors,
         trust_domain_aliases,
         extension_providers,
+        locality_lb_setting,
         rest,
     } = wire;
     others(&rest, notes);
@@ -97,6 +106,10 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         trust_domain: trust_domain.unwrap_or(default.trust_domain),
         root_namespace: root_namespace.unwrap_or(default.root_namespace),
         auto_mtls: enable_auto_mtls.unwrap_or(default.auto_mtls),
+        // Whether endpoints may turn out to be bad is up to each DestinationRule.
+        locality: locality_lb_setting
+            .and_then(|wire| locality::read(wire, true, &At::root("localityLbSetting"), notes))
+            .unwrap_or(default.locality),
         discovery_selectors: selectors(discovery_selectors, notes),
         trust_domain_aliases: aliases(&trust_domain_aliases, notes),
         authorizers: extension_provider::read(extension_providers, notes),

@@ -244,6 +244,13 @@ impl<'a> Notes<'a> {
         self.refuse(at, format!("`{at}` is required"), hint);
     }
 
+    /// Something stands here that says nothing at all, which Istio refuses.
+    pub(super) fn empty(&mut self, at: &At<'_>, hint: &str) {
+        if !self.has_unknown_under(at) {
+            self.error(at, "nothing is set here", hint);
+        }
+    }
+
     /// Warns of a field that is not translated yet, if it was written; says whether it was.
     pub(super) fn not_yet(&mut self, at: &At<'_>, field: &impl Written) -> bool {
         self.not_yet_with(at, field, "the field has no effect")

@@ -1,15 +1,16 @@
-//! `trafficPolicy` of a DestinationRule: load balancing, ejection of failing endpoints, TLS.
+//! `trafficPolicy` of a DestinationRule and of its subsets.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use istio_api::{ClientTlsMode, SimpleLb};
+use istio_api::ProxyProtocolVersion;
 
-use super::connection_pool;
-use super::notes::{At, Notes, Written};
-use super::value::{MILLISECOND, PERCENT, UNSIGNED, strings, text};
+use super::notes::{At, Notes};
+use super::value::{MILLISECOND, PERCENT, UNSIGNED};
+use super::{client_tls, connection_pool, load_balancer, outlier_detection};
 use crate::{
-    ClientTls, Code, LoadBalancer, OutlierDetection, Port, PortPolicy, ServerName, TrafficPolicy,
+    Code, EndpointAddress, Hostname, Port, PortPolicy, ProxyProtocol, RetryBudget, TrafficPolicy,
+    Tunnel,
 };
 
 /// Reads a traffic policy; an absent one says nothing.
@@ -18,6 +19,15 @@ pub(super) fn read(
     at: &At<'_>,
     notes: &mut Notes<'_>,
 ) -> TrafficPolicy {
+    let Some(wire) = wire else {
+        return TrafficPolicy::default();
+    };
+    if wire == istio_api::TrafficPolicy::default() {
+        notes.empty(
+            at,
+            "write `loadBalancer`, `tls` or another of its fields, or leave it out",
+        );
+    }
     let istio_api::TrafficPolicy {
         load_balancer,
         connection_pool,
@@ -27,23 +37,116 @@ pub(super) fn read(
         tunnel,
         proxy_protocol,
         retry_budget,
-    } = wire.unwrap_or_default();
-    notes.not_yet(&at.field("tunnel"), &tunnel);
-    notes.not_yet(&at.field("proxyProtocol"), &proxy_protocol);
-    notes.not_yet(&at.field("retryBudget"), &retry_budget);
+    } = wire;
+    if tunnel.is_some() && proxy_protocol.is_some() {
+        let message = "`tunnel` and `proxyProtocol` exclude each other";
+        notes.refuse(at, message, "keep one of them");
+    }
     let settings = Settings {
         load_balancer,
         connection_pool,
         outlier_detection,
         tls,
     };
+    let default = PortPolicy {
+        tunnel: tunnel.and_then(|wire| read_tunnel(wire, &at.field("tunnel"), notes)),
+        proxy_protocol: proxy_protocol.map(read_proxy_protocol),
+        retry_budget: retry_budget
+            .map(|wire| read_retry_budget(wire, &at.field("retryBudget"), notes)),
+        ..settings.read(at, notes)
+    };
+    let retries = default.connection_pool.as_ref();
+    if default.retry_budget.is_some() && retries.is_some_and(|pool| pool.max_retries.is_some()) {
+        notes.warn(
+            &at.field("retryBudget"),
+            Code::SchemaWarning,
+            "`retryBudget` takes the place of `connectionPool.http.maxRetries`",
+            "keep one of them",
+        );
+    }
     TrafficPolicy {
-        default: settings.read(at, notes),
-        ports: ports(port_level_settings, &at.field("portLevelSettings"), notes),
+        ports: ports(
+            port_level_settings,
+            &default,
+            &at.field("portLevelSettings"),
+            notes,
+        ),
+        default,
+    }
+}
+
+fn read_tunnel(
+    wire: istio_api::TunnelSettings,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Tunnel> {
+    let istio_api::TunnelSettings {
+        protocol,
+        target_host,
+        target_port,
+    } = wire;
+    let post = match protocol.as_deref() {
+        None | Some("" | "CONNECT") => false,
+        Some("POST") => true,
+        Some(other) => {
+            let message = format!("{other:?} opens no tunnel");
+            notes.refuse(&at.field("protocol"), message, "write `CONNECT` or `POST`");
+            false
+        }
+    };
+    let at_host = at.field("targetHost");
+    let host = target_host.filter(|host| !host.is_empty());
+    if host.is_none() {
+        notes.missing(&at_host, "name the host at the tunnel's end");
+    }
+    let at_port = at.field("targetPort");
+    if target_port.is_none() {
+        notes.missing(&at_port, "give the port at the tunnel's end");
+    }
+    let port = notes.port(&at_port, target_port);
+    let host = host?;
+    let host = match host.parse() {
+        Ok(address) => Some(EndpointAddress::Ip(address)),
+        // As it stands: it is the proxy that looks it up.
+        Err(_) => notes
+            .valid(&at_host, host.parse::<Hostname>())
+            .map(EndpointAddress::Dns),
+    };
+    Some(Tunnel {
+        post,
+        host: host?,
+        port: port?,
+    })
+}
+
+fn read_proxy_protocol(wire: istio_api::ProxyProtocol) -> ProxyProtocol {
+    let istio_api::ProxyProtocol { version } = wire;
+    match version {
+        None | Some(ProxyProtocolVersion::V1) => ProxyProtocol::V1,
+        Some(ProxyProtocolVersion::V2) => ProxyProtocol::V2,
+    }
+}
+
+fn read_retry_budget(
+    wire: istio_api::RetryBudget,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) -> RetryBudget {
+    let istio_api::RetryBudget {
+        percent,
+        min_retry_concurrency: least,
+        budget_interval: interval,
+    } = wire;
+    let at_interval = at.field("budgetInterval");
+    RetryBudget {
+        percent: notes.decimal(&at.field("percent"), percent, &PERCENT),
+        min_concurrency: notes.number(&at.field("minRetryConcurrency"), least, &UNSIGNED),
+        interval: notes.duration(&at_interval, interval.as_deref(), MILLISECOND),
     }
 }
 
 /// What a policy and the settings of one of its ports have in common.
+#[derive(Default, PartialEq)]
 struct Settings {
     load_balancer: Option<istio_api::LoadBalancerSettings>,
     connection_pool: Option<istio_api::ConnectionPoolSettings>,
@@ -59,19 +162,24 @@ impl Settings {
             outlier_detection: ejection,
             tls,
         } = self;
+        let at_ejection = at.field("outlierDetection");
+        let ejects = ejection.is_some();
         PortPolicy {
-            load_balancer: lb.and_then(|lb| load_balancer(lb, &at.field("loadBalancer"), notes)),
+            load_balancer: lb
+                .map(|lb| load_balancer::read(lb, ejects, &at.field("loadBalancer"), notes)),
             connection_pool: pool
                 .map(|pool| connection_pool::read(pool, &at.field("connectionPool"), notes)),
             outlier_detection: ejection
-                .map(|wire| outlier_detection(wire, &at.field("outlierDetection"), notes)),
-            tls: tls.and_then(|wire| client_tls(wire, &at.field("tls"), notes)),
+                .map(|wire| outlier_detection::read(wire, &at_ejection, notes)),
+            tls: tls.and_then(|wire| client_tls::read(wire, &at.field("tls"), notes)),
+            ..PortPolicy::default()
         }
     }
 }
 
 fn ports(
     wire: Vec<istio_api::PortTrafficPolicy>,
+    whole: &PortPolicy,
     at: &At<'_>,
     notes: &mut Notes<'_>,
 ) -> BTreeMap<Port, PortPolicy> {
@@ -98,7 +206,15 @@ fn ports(
             outlier_detection,
             tls,
         };
-        let policy = settings.read(&at, notes);
+        if settings == Settings::default() && port.is_some() {
+            notes.empty(&at, "write `loadBalancer`, `tls` or another of its fields");
+        }
+        let policy = PortPolicy {
+            tunnel: whole.tunnel.clone(),
+            proxy_protocol: whole.proxy_protocol,
+            retry_budget: whole.retry_budget,
+            ..settings.read(&at, notes)
+        };
         match port.map(|port| found.entry(port)) {
             Some(Entry::Vacant(entry)) => {
                 entry.insert(policy);
@@ -111,215 +227,4 @@ fn ports(
         }
     }
     found
-}
-
-fn load_balancer(
-    wire: istio_api::LoadBalancerSettings,
-    at: &At<'_>,
-    notes: &mut Notes<'_>,
-) -> Option<LoadBalancer> {
-    let istio_api::LoadBalancerSettings {
-        simple,
-        consistent_hash,
-        locality_lb_setting,
-        zone_aware_lb_setting,
-        warmup_duration_secs,
-        warmup,
-    } = wire;
-    if simple.is_some() && consistent_hash.is_some() {
-        let message = "`simple` and `consistentHash` exclude each other";
-        notes.refuse(at, message, "keep one of them");
-    }
-    if locality_lb_setting.is_some() && zone_aware_lb_setting.is_some() {
-        let message = "`localityLbSetting` and `zoneAwareLbSetting` exclude each other";
-        notes.refuse(at, message, "keep one of them");
-    }
-    notes.not_yet(&at.field("consistentHash"), &consistent_hash);
-    notes.not_yet(&at.field("localityLbSetting"), &locality_lb_setting);
-    notes.not_yet(&at.field("zoneAwareLbSetting"), &zone_aware_lb_setting);
-    notes.not_yet(&at.field("warmupDurationSecs"), &warmup_duration_secs);
-    notes.not_yet(&at.field("warmup"), &warmup);
-    simple.map(|simple| match simple {
-        SimpleLb::Unspecified | SimpleLb::LeastRequest => LoadBalancer::LeastRequest,
-        SimpleLb::LeastConn => {
-            let message = "`LEAST_CONN` is deprecated";
-            notes.warn(
-                &at.field("simple"),
-                Code::Deprecated,
-                message,
-                "write `LEAST_REQUEST`",
-            );
-            LoadBalancer::LeastRequest
-        }
-        SimpleLb::Random => LoadBalancer::Random,
-        SimpleLb::Passthrough => LoadBalancer::Passthrough,
-        SimpleLb::RoundRobin => LoadBalancer::RoundRobin,
-    })
-}
-
-fn outlier_detection(
-    wire: istio_api::OutlierDetection,
-    at: &At<'_>,
-    notes: &mut Notes<'_>,
-) -> OutlierDetection {
-    let istio_api::OutlierDetection {
-        consecutive_errors,
-        split_external_local_origin_errors,
-        consecutive_local_origin_failures: local,
-        consecutive_gateway_errors: gateway,
-        consecutive_5xx_errors: server,
-        interval,
-        base_ejection_time: base,
-        max_ejection_percent: most,
-        min_health_percent: least,
-        outlier_detection_http_error_codes: codes,
-    } = wire;
-    if consecutive_errors.is_written() {
-        notes.warn(
-            &at.field("consecutiveErrors"),
-            Code::Deprecated,
-            "`consecutiveErrors` is deprecated and has no effect",
-            "write `consecutive5xxErrors`",
-        );
-    }
-    notes.not_yet(&at.field("outlierDetectionHttpErrorCodes"), &codes);
-    OutlierDetection {
-        consecutive_5xx: notes.number(&at.field("consecutive5xxErrors"), server, &UNSIGNED),
-        consecutive_gateway: notes.number(
-            &at.field("consecutiveGatewayErrors"),
-            gateway,
-            &UNSIGNED,
-        ),
-        consecutive_local_origin: notes.number(
-            &at.field("consecutiveLocalOriginFailures"),
-            local,
-            &UNSIGNED,
-        ),
-        split_local_origin: split_external_local_origin_errors.unwrap_or(false),
-        interval: notes.duration(&at.field("interval"), interval.as_deref(), MILLISECOND),
-        base_ejection_time: notes.duration(
-            &at.field("baseEjectionTime"),
-            base.as_deref(),
-            MILLISECOND,
-        ),
-        // Istio takes 0 to say nothing.
-        max_ejection_percent: notes
-            .number(&at.field("maxEjectionPercent"), most, &PERCENT)
-            .filter(|&percent| percent > 0),
-        min_health_percent: notes
-            .number(&at.field("minHealthPercent"), least, &PERCENT)
-            .unwrap_or(0),
-    }
-}
-
-fn client_tls(
-    wire: istio_api::ClientTlsSettings,
-    at: &At<'_>,
-    notes: &mut Notes<'_>,
-) -> Option<ClientTls> {
-    let mode = wire.mode.unwrap_or(ClientTlsMode::Disable);
-    exclusions(&wire, mode, at, notes);
-    let istio_api::ClientTlsSettings {
-        mode: _,
-        client_certificate,
-        private_key,
-        ca_certificates,
-        credential_name,
-        subject_alt_names,
-        sni,
-        insecure_skip_verify,
-        ca_crl,
-    } = wire;
-    notes.not_yet(&at.field("caCrl"), &ca_crl);
-    // Without what the Secret holds, a server that needs it refuses the connection: nothing is weakened.
-    let by_secret = notes.not_yet_with(
-        &at.field("credentialName"),
-        &credential_name,
-        "the Secret is not read: connections that need it fail",
-    );
-    let server = ServerName {
-        sni: text(sni),
-        subject_alt_names: strings(subject_alt_names),
-        ca_certificates: text(ca_certificates),
-        insecure_skip_verify: insecure_skip_verify.unwrap_or(false),
-    };
-    match mode {
-        ClientTlsMode::Disable => Some(ClientTls::Disable),
-        ClientTlsMode::Simple => Some(ClientTls::Simple(server)),
-        ClientTlsMode::Mutual if by_secret => Some(ClientTls::Simple(server)),
-        ClientTlsMode::Mutual => {
-            let certificate = text(client_certificate);
-            let private_key = text(private_key);
-            for (name, file) in [
-                ("clientCertificate", &certificate),
-                ("privateKey", &private_key),
-            ] {
-                if file.is_none() {
-                    notes.missing(
-                        &at.field(name),
-                        "`MUTUAL` needs the client's certificate and key",
-                    );
-                }
-            }
-            Some(ClientTls::Mutual {
-                server,
-                certificate: certificate?,
-                private_key: private_key?,
-            })
-        }
-        ClientTlsMode::IstioMutual => Some(ClientTls::IstioMutual {
-            sni: server.sni,
-            subject_alt_names: server.subject_alt_names,
-        }),
-    }
-}
-
-/// Fields that do not go with a mode, or not with each other.
-fn exclusions(
-    wire: &istio_api::ClientTlsSettings,
-    mode: ClientTlsMode,
-    at: &At<'_>,
-    notes: &mut Notes<'_>,
-) {
-    let istio_api::ClientTlsSettings {
-        mode: _,
-        client_certificate,
-        private_key,
-        ca_certificates,
-        credential_name,
-        subject_alt_names,
-        sni: _,
-        insecure_skip_verify,
-        ca_crl: _,
-    } = wire;
-    let files = [
-        ("clientCertificate", client_certificate),
-        ("privateKey", private_key),
-        ("caCertificates", ca_certificates),
-    ];
-    let files =
-        files.map(|(name, file)| (name, file.as_ref().is_some_and(|file| !file.is_empty())));
-    let secret = ("credentialName", credential_name.is_some());
-    for (name, written) in files.into_iter().chain([secret]) {
-        if written && mode == ClientTlsMode::IstioMutual {
-            let message = format!("`{name}` does not go with `ISTIO_MUTUAL`");
-            notes.refuse(
-                &at.field(name),
-                message,
-                "the mesh's own certificates are used; leave it out",
-            );
-        }
-    }
-    if secret.1 && mode == ClientTlsMode::Mutual && files.iter().any(|(_, written)| *written) {
-        let message = "`credentialName` and files exclude each other";
-        notes.refuse(&at.field("credentialName"), message, "keep one of them");
-    }
-    let names_authority = ca_certificates.is_some() || !subject_alt_names.is_empty();
-    if insecure_skip_verify.unwrap_or(false) && names_authority {
-        notes.refuse(
-            &at.field("insecureSkipVerify"),
-            "`insecureSkipVerify` excludes `caCertificates` and `subjectAltNames`",
-            "verify the server or do not",
-        );
-    }
 }

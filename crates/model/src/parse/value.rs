@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::notes::{At, Notes};
-use crate::{ExportTo, Hostname, InvalidName, Namespace, Port};
+use crate::{Decimal, ExportTo, Hostname, InvalidName, Namespace, Port};
 
 /// The longest duration that is accepted: a hundred years, well below what Envoy can count in nanoseconds.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -65,6 +65,24 @@ impl Notes<'_> {
             self.refuse(at, message, format!("it must be {low} to {high}"));
         }
         found
+    }
+
+    /// A number with a fraction, in a range.
+    pub(super) fn decimal(
+        &mut self,
+        at: &At<'_>,
+        number: Option<f64>,
+        range: &RangeInclusive<i64>,
+    ) -> Option<Decimal> {
+        let number = number?;
+        let (low, high) = (range.start(), range.end());
+        #[allow(clippy::cast_precision_loss, reason = "the ends of ranges are small")]
+        let fits = (*low as f64..=*high as f64).contains(&number);
+        if !fits {
+            let message = format!("`{number}` is out of range");
+            self.refuse(at, message, format!("it must be {low} to {high}"));
+        }
+        Decimal::new(number).filter(|_| fits)
     }
 
     /// A limit, for which Istio takes 0 to say nothing.

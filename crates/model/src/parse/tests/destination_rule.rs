@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{ClientTls, DestinationRule, LoadBalancer};
+use crate::{ClientTls, DestinationRule, LoadBalancer, LoadBalancing};
 
 /// Checks a rule for host `a`; the fields are those of `spec.trafficPolicy`.
 #[track_caller]
@@ -79,7 +79,13 @@ fn policies_are_read_whole() {
     let rule = check_policy(policy, "applied", &[]).unwrap();
     let default = &rule.policy.default;
     let pool = default.connection_pool.as_ref().unwrap();
-    assert_eq!(default.load_balancer, Some(LoadBalancer::RoundRobin));
+    assert_eq!(
+        default.load_balancer,
+        Some(LoadBalancing {
+            policy: LoadBalancer::RoundRobin,
+            ..LoadBalancing::default()
+        })
+    );
     assert_eq!(
         (
             pool.max_connections,
@@ -148,6 +154,30 @@ fn ranges_and_exclusions() {
             "loadBalancer.simple",
         ),
         (
+            json!({"outlierDetection": {"consecutiveLocalOriginFailures": 1}}),
+            "outlierDetection.consecutiveLocalOriginFailures",
+        ),
+        (
+            json!({"outlierDetection": {"outlierDetectionHttpErrorCodes": [500, 600]}}),
+            "outlierDetection.outlierDetectionHttpErrorCodes[1]",
+        ),
+        (
+            json!({"tunnel": {"targetHost": "a.com", "targetPort": 443, "protocol": "GET"}}),
+            "tunnel.protocol",
+        ),
+        (
+            json!({"tunnel": {"targetHost": "a.com"}}),
+            "tunnel.targetPort",
+        ),
+        (
+            json!({"retryBudget": {"percent": 101}}),
+            "retryBudget.percent",
+        ),
+        (
+            json!({"tls": {"mode": "SIMPLE", "credentialName": "a", "caCrl": "/a"}}),
+            "tls.credentialName",
+        ),
+        (
             json!({"tls": {"mode": "MUTUAL", "clientCertificate": "/a"}}),
             "tls.privateKey",
         ),
@@ -169,51 +199,137 @@ fn ranges_and_exclusions() {
 }
 
 #[test]
-fn what_is_not_yet() {
+fn load_balancers() {
+    let refused = |policy, field: &str| {
+        check_policy(
+            policy,
+            "refused",
+            &[format!("error IST0106 {field}").as_str()],
+        );
+    };
+    let hash = |hash: Value| json!({"loadBalancer": {"consistentHash": hash}});
+    refused(
+        hash(json!({"httpCookie": {"ttl": "0s"}})),
+        "loadBalancer.consistentHash.httpCookie.name",
+    );
+    refused(
+        hash(json!({"httpHeaderName": "x", "useSourceIp": true})),
+        "loadBalancer.consistentHash",
+    );
+    for size in [
+        json!({}),
+        json!({"tableSize": 10}),
+        json!({"tableSize": 5000011}),
+    ] {
+        refused(
+            hash(json!({"useSourceIp": true, "maglev": size})),
+            "loadBalancer.consistentHash.maglev.tableSize",
+        );
+    }
+    check_policy(
+        hash(json!({"useSourceIp": true, "minimumRingSize": 4})),
+        "applied",
+        &["warning IST0002 loadBalancer.consistentHash.minimumRingSize"],
+    );
+    check_policy(
+        hash(json!({"ringHash": {}})),
+        "applied",
+        &["warning IST0133 loadBalancer.consistentHash"],
+    );
+    refused(
+        json!({"loadBalancer": {"warmup": {"aggression": 2}}}),
+        "loadBalancer.warmup.duration",
+    );
+    refused(
+        json!({"loadBalancer": {"warmup": {"duration": "1s", "aggression": 0.5}}}),
+        "loadBalancer.warmup.aggression",
+    );
+    check_policy(
+        json!({"loadBalancer": {"simple": "RANDOM", "warmup": {"duration": "1s"}}}),
+        "applied",
+        &["warning IST0133 loadBalancer.warmup"],
+    );
+}
+
+#[test]
+fn localities() {
+    let policy = |setting: Value| json!({"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": {"interval": "1s"}});
+    let refused = |setting, field: &str| {
+        let line = format!("error IST0106 loadBalancer.localityLbSetting.{field}");
+        check_policy(policy(setting), "refused", &[line.as_str()]);
+    };
+    let distribute = |from: &str, to: Value| json!({"distribute": [{"from": from, "to": to}]});
+    refused(distribute("*/a", json!({"eu": 100})), "distribute[0].from");
+    refused(
+        distribute("eu", json!({"eu": 60, "us": 30})),
+        "distribute[0].to",
+    );
+    refused(
+        distribute("eu", json!({"eu": 50, "eu/a": 50})),
+        "distribute[0].to.eu/a",
+    );
+    refused(
+        json!({"failover": [{"from": "eu", "to": "us/a"}]}),
+        "failover[0].to",
+    );
+    refused(
+        json!({"failover": [{"from": "eu", "to": "eu"}]}),
+        "failover[0].to",
+    );
+    refused(
+        json!({"failover": [{"from": "eu", "to": "us"}], "failoverPriority": ["topology.kubernetes.io/zone"]}),
+        "failoverPriority",
+    );
+    refused(
+        json!({"failover": [{"from": "eu", "to": "us"}], "distribute": [{"from": "eu", "to": {"us": 100}}]}),
+        "distribute",
+    );
+    let good = json!({"distribute": [{"from": "eu/a/*", "to": {"eu/a/*": 80, "us": 20}}]});
+    check_policy(policy(good), "applied", &[]);
+    check_policy(
+        json!({"loadBalancer": {"localityLbSetting": {"failoverPriority": ["zone=a"]}}}),
+        "applied",
+        &["warning IST0133 loadBalancer.localityLbSetting.failoverPriority"],
+    );
+}
+
+#[test]
+fn what_says_nothing_is_an_error() {
     for (policy, field) in [
+        (json!({"connectionPool": {}}), "connectionPool"),
         (
-            json!({"loadBalancer": {"consistentHash": {"useSourceIp": true}}}),
-            "loadBalancer.consistentHash",
-        ),
-        (
-            json!({"loadBalancer": {"localityLbSetting": {}}}),
-            "loadBalancer.localityLbSetting",
-        ),
-        (
-            json!({"loadBalancer": {"warmup": {}}}),
-            "loadBalancer.warmup",
-        ),
-        (
-            json!({"outlierDetection": {"outlierDetectionHttpErrorCodes": [500]}}),
-            "outlierDetection.outlierDetectionHttpErrorCodes",
-        ),
-        (json!({"tunnel": {}}), "tunnel"),
-        (json!({"proxyProtocol": {}}), "proxyProtocol"),
-        (json!({"retryBudget": {}}), "retryBudget"),
-        (
-            json!({"tls": {"mode": "SIMPLE", "caCrl": "/a"}}),
-            "tls.caCrl",
-        ),
-        (
-            json!({"tls": {"mode": "MUTUAL", "credentialName": "a"}}),
-            "tls.credentialName",
+            json!({"portLevelSettings": [{"port": {"number": 80}}]}),
+            "portLevelSettings[0]",
         ),
     ] {
         check_policy(
             policy,
             "applied",
-            &[format!("warning LAT0004 {field}").as_str()],
+            &[format!("error IST0106 {field}").as_str()],
         );
     }
-    check_policy(
-        json!({"loadBalancer": {"simple": "LEAST_CONN"}}),
-        "applied",
-        &["warning IST0002 loadBalancer.simple"],
-    );
-    let old = json!({"outlierDetection": {"consecutiveErrors": 1}});
-    check_policy(
-        old,
-        "applied",
-        &["warning IST0002 outlierDetection.consecutiveErrors"],
-    );
+}
+
+#[test]
+fn what_has_no_effect() {
+    for (policy, warning) in [
+        (
+            json!({"tls": {"mode": "MUTUAL", "credentialName": "a"}}),
+            "IST0133 tls.credentialName",
+        ),
+        (
+            json!({"loadBalancer": {"simple": "LEAST_CONN"}}),
+            "IST0002 loadBalancer.simple",
+        ),
+        (
+            json!({"outlierDetection": {"consecutiveErrors": 1}}),
+            "IST0002 outlierDetection.consecutiveErrors",
+        ),
+        (
+            json!({"retryBudget": {"percent": 10}, "connectionPool": {"http": {"maxRetries": 1}}}),
+            "IST0133 retryBudget",
+        ),
+    ] {
+        check_policy(policy, "applied", &[format!("warning {warning}").as_str()]);
+    }
 }

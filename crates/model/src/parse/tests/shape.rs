@@ -269,6 +269,7 @@ fn the_mesh_config_says_what_is_not_yet() {
             trust_domain: "example.org".parse().unwrap(),
             root_namespace: "root".parse().unwrap(),
             auto_mtls: false,
+            locality: crate::LocalityLb::default(),
             discovery_selectors: Arc::new([crate::LabelSelector {
                 labels: [("mesh", "yes")].into_iter().collect(),
                 expressions: Arc::new([crate::LabelExpression::NotIn(
