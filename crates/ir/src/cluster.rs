@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ConnectionPool, LoadBalancer, OutlierDetection, ServerName, SpiffeId};
+use model::{
+    ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, ServerName,
+    SpiffeId, Warmup,
+};
 
 use crate::{ClusterName, Endpoints};
 
@@ -16,10 +19,16 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How one of them is chosen.
     pub load_balancer: LoadBalancer,
+    /// `warmup` of the DestinationRule that applies.
+    pub warmup: Option<Warmup>,
     /// `connectionPool` of the DestinationRule that applies; the default where none does.
     pub connection_pool: ConnectionPool,
     /// `outlierDetection` of the DestinationRule that applies.
     pub outlier_detection: Option<OutlierDetection>,
+    /// `retryBudget` of the DestinationRule that applies.
+    pub retry_budget: Option<RetryBudget>,
+    /// `proxyProtocol` of the DestinationRule that applies: the header that connections begin with.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What is spoken upstream.
     pub protocol: UpstreamProtocol,
     /// How connections are secured.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains};
+use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains, Tunnel};
 
 use crate::{ClusterName, ListenerName, RouteTableName, ServiceRef};
 
@@ -57,6 +57,12 @@ pub struct TcpBackend {
     pub clusters: Arc<[WeightedCluster]>,
     /// `tcp.idleTimeout` of the DestinationRule that applies; absent: Envoy's hour.
     pub idle_timeout: Option<Duration>,
+    /// `tcp.maxConnectionDuration` of the DestinationRule that applies; absent: no limit.
+    pub max_duration: Option<Duration>,
+    /// Whether the endpoint is found by the caller's address (`consistentHash.useSourceIp`).
+    pub hashes_source: bool,
+    /// `tunnel` of the DestinationRule that applies.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl TcpBackend {
@@ -66,6 +72,9 @@ impl TcpBackend {
         Self {
             clusters: Arc::new([WeightedCluster { cluster, weight: 1 }]),
             idle_timeout: None,
+            max_duration: None,
+            hashes_source: false,
+            tunnel: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::StringMatch;
+use model::{HashKey, StringMatch};
 
 use crate::{ClusterName, RouteTableName, ServiceRef};
 
@@ -113,6 +113,8 @@ pub enum Backend {
         service: Option<ServiceRef>,
         /// The ALPN that Istio's servers know the mesh by, where the cluster speaks Istio's mutual TLS.
         alpn: Option<MeshAlpn>,
+        /// What of a request is hashed, where the cluster chooses its endpoints so.
+        hash: Option<HashKey>,
     },
     /// The destination does not exist: 503, without a cluster that could be missing.
     Missing {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::extension_provider::MeshExtensionProvider;
 use crate::LocalityLbSetting;
+use crate::extension_provider::MeshExtensionProvider;
 use crate::wire::{nullable, proto_enum, unset};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.

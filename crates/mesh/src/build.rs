@@ -86,8 +86,11 @@ fn bare(name: ClusterName, discovery: Discovery, protocol: UpstreamProtocol) -> 
         name,
         discovery,
         load_balancer: LoadBalancer::Passthrough,
+        warmup: None,
         connection_pool: ConnectionPool::default(),
         outlier_detection: None,
+        retry_budget: None,
+        proxy_protocol: None,
         protocol,
         tls: UpstreamTls::Plaintext,
         service: None,
@@ -105,10 +108,11 @@ fn fixed(name: &ClusterName) -> Cluster {
 
 fn cluster(inputs: &ClusterInputs) -> Cluster {
     let policy = &inputs.policy;
+    let balancing = policy.load_balancer.as_ref();
     let load_balancer = match inputs.source {
         ClusterSource::OriginalDestination { .. } => LoadBalancer::Passthrough,
         ClusterSource::Eds | ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_) => {
-            policy.load_balancer.unwrap_or_default()
+            balancing.map(|lb| lb.policy.clone()).unwrap_or_default()
         }
     };
     Cluster {
@@ -120,8 +124,11 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
             ClusterSource::OriginalDestination { .. } => Discovery::OriginalDestination,
         },
         load_balancer,
+        warmup: balancing.and_then(|lb| lb.warmup),
         connection_pool: policy.connection_pool.clone().unwrap_or_default(),
         outlier_detection: policy.outlier_detection.clone(),
+        retry_budget: policy.retry_budget,
+        proxy_protocol: policy.proxy_protocol,
         protocol: inputs.protocol,
         tls: upstream_tls(inputs),
         service: Some(inputs.service.clone()),
@@ -187,6 +194,7 @@ fn catch_all(policy: OutboundTrafficPolicy) -> VirtualHost {
                 name: ClusterName::Passthrough,
                 service: None,
                 alpn: None,
+                hash: None,
             };
             let backends = Arc::new([WeightedBackend {
                 backend: passthrough,

@@ -83,15 +83,24 @@ impl HostRules<'_> {
             .map(|policy| of_port(policy, port))
             .unwrap_or_default();
         let Some(subset) = subset else { return base };
-        if let Some(own) = subset.policy.ports.get(&port) {
-            return own.clone();
-        }
-        let own = subset.policy.default.clone();
+        let of_port = subset.policy.ports.get(&port);
+        let own = of_port.unwrap_or(&subset.policy.default).clone();
+        let inherits = of_port.is_none();
         PortPolicy {
-            load_balancer: own.load_balancer.or(base.load_balancer),
-            connection_pool: own.connection_pool.or(base.connection_pool),
-            outlier_detection: own.outlier_detection.or(base.outlier_detection),
-            tls: own.tls.or(base.tls),
+            load_balancer: own
+                .load_balancer
+                .or(base.load_balancer.filter(|_| inherits)),
+            connection_pool: own
+                .connection_pool
+                .or(base.connection_pool.filter(|_| inherits)),
+            outlier_detection: own
+                .outlier_detection
+                .or(base.outlier_detection.filter(|_| inherits)),
+            tls: own.tls.or(base.tls.filter(|_| inherits)),
+            // What no port has of its own.
+            tunnel: own.tunnel.or(base.tunnel),
+            proxy_protocol: own.proxy_protocol.or(base.proxy_protocol),
+            retry_budget: own.retry_budget.or(base.retry_budget),
         }
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{
-    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TrustDomain, TrustDomains,
-};
+use crate::{ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TrustDomain, TrustDomains};
 
 /// MeshConfig with Istio's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

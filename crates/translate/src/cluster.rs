@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use envoy_api::envoy::config::cluster::v3 as envoy;
+use envoy_api::envoy::config::cluster::v3::circuit_breakers::thresholds;
 use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::r#type::v3::Percent;
 use envoy_api::pack;
-use ir::model::{ConnectionPool, TcpKeepalive};
+use ir::model::{ConnectionPool, RetryBudget, TcpKeepalive};
 use ir::{Cluster, ClusterName, ServiceRef, UpstreamProtocol, UpstreamTls};
 use prost_types::value::Kind;
 
 use crate::discovery::Way;
-use crate::http_options;
 use crate::outlier_detection::outlier_detection;
-use crate::proto::{duration, metadata, string_value, strings, value};
+use crate::proto::{duration, metadata, positive, string_value, strings, value};
 use crate::telemetry::key;
 use crate::tls;
+use crate::{http_options, load_balancer, proxy_protocol};
 
 /// The cluster.
 #[must_use]
@@ -28,15 +29,16 @@ pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
         .filter(|timeout| !timeout.is_zero())
         .unwrap_or(ir::DEFAULT_CONNECT_TIMEOUT);
     let (transport_socket, transport_socket_matches) =
-        transport_sockets(&cluster.tls, cluster.protocol);
+        proxy_protocol::wrap(cluster, transport_sockets(&cluster.tls, cluster.protocol));
     envoy::Cluster {
         cluster_discovery_type: Some(way.kind),
         eds_cluster_config: way.eds,
         load_assignment: way.assignment,
         upstream_bind_config: way.bind,
         lb_policy: way.load_balancer.into(),
+        lb_config: load_balancer::config(cluster),
         connect_timeout: Some(duration(connect_timeout)),
-        circuit_breakers: Some(circuit_breakers(&cluster.connection_pool)),
+        circuit_breakers: Some(circuit_breakers(cluster)),
         upstream_connection_options: cluster
             .connection_pool
             .tcp_keepalive
@@ -57,7 +59,8 @@ pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
 }
 
 /// Unlimited unless the user says otherwise, as Istio: Envoy's own limits of 1,024 and 3 surprise.
-fn circuit_breakers(pool: &ConnectionPool) -> envoy::CircuitBreakers {
+fn circuit_breakers(cluster: &Cluster) -> envoy::CircuitBreakers {
+    let pool: &ConnectionPool = &cluster.connection_pool;
     let most = |limit: Option<u32>| Some(limit.filter(|&limit| limit > 0).unwrap_or(u32::MAX));
     envoy::CircuitBreakers {
         thresholds: vec![envoy::circuit_breakers::Thresholds {
@@ -65,10 +68,26 @@ fn circuit_breakers(pool: &ConnectionPool) -> envoy::CircuitBreakers {
             max_pending_requests: most(pool.http1_max_pending_requests),
             max_requests: most(pool.http2_max_requests),
             max_retries: most(pool.max_retries),
+            retry_budget: cluster.retry_budget.as_ref().map(retry_budget),
             track_remaining: true,
             ..Default::default()
         }],
         ..Default::default()
+    }
+}
+
+fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
+    let RetryBudget {
+        percent,
+        min_concurrency,
+        interval,
+    } = budget;
+    thresholds::RetryBudget {
+        budget_percent: percent.map(|percent| Percent {
+            value: percent.get(),
+        }),
+        budget_interval: interval.map(positive),
+        min_retry_concurrency: *min_concurrency,
     }
 }
 
@@ -98,14 +117,14 @@ fn common_lb_config(cluster: &Cluster) -> envoy::cluster::CommonLbConfig {
     }
 }
 
-/// One way for all endpoints, or Istio's two by what an endpoint's metadata says (auto mTLS).
-fn transport_sockets(
-    security: &UpstreamTls,
-    protocol: UpstreamProtocol,
-) -> (
+/// One way for all endpoints, or several by what an endpoint's metadata says.
+pub(crate) type TransportSockets = (
     Option<core::TransportSocket>,
     Vec<envoy::cluster::TransportSocketMatch>,
-) {
+);
+
+/// One way for all endpoints, or Istio's two by what an endpoint's metadata says (auto mTLS).
+fn transport_sockets(security: &UpstreamTls, protocol: UpstreamProtocol) -> TransportSockets {
     match security {
         UpstreamTls::Plaintext => (None, Vec::new()),
         UpstreamTls::Mesh(mesh) => (Some(tls::mesh_client(mesh, protocol)), Vec::new()),

@@ -14,6 +14,7 @@ use ir::model::{EndpointAddress, LoadBalancer};
 use ir::{Cluster, Discovery, Endpoints};
 
 use crate::endpoint::dns_assignment;
+use crate::load_balancer;
 use crate::proto::{ads, duration};
 
 /// Envoy's own address when it calls the app beside it. The capture rules leave connections from it alone.
@@ -53,7 +54,10 @@ impl Way {
                     eds_config: Some(ads()),
                     service_name: name.to_owned(),
                 }),
-                ..Self::plain(DiscoveryType::Eds, load_balancer(cluster.load_balancer))
+                ..Self::plain(
+                    DiscoveryType::Eds,
+                    load_balancer::policy(&cluster.load_balancer),
+                )
             },
             Discovery::StrictDns(endpoints) => Self::dns(
                 cluster,
@@ -105,17 +109,11 @@ impl Way {
                 typed_config: Some(pack(&config)),
             }),
             assignment: Some(assignment),
-            ..Self::plain(DiscoveryType::Static, load_balancer(cluster.load_balancer))
+            ..Self::plain(
+                DiscoveryType::Static,
+                load_balancer::policy(&cluster.load_balancer),
+            )
         }
-    }
-}
-
-fn load_balancer(policy: LoadBalancer) -> LbPolicy {
-    match policy {
-        LoadBalancer::LeastRequest => LbPolicy::LeastRequest,
-        LoadBalancer::RoundRobin => LbPolicy::RoundRobin,
-        LoadBalancer::Random => LbPolicy::Random,
-        LoadBalancer::Passthrough => LbPolicy::ClusterProvided,
     }
 }
 
@@ -159,8 +157,11 @@ mod tests {
             name: ClusterName::BlackHole,
             discovery,
             load_balancer,
+            warmup: None,
             connection_pool: ConnectionPool::default(),
             outlier_detection: None,
+            retry_budget: None,
+            proxy_protocol: None,
             protocol: UpstreamProtocol::Tcp,
             tls: UpstreamTls::Plaintext,
             service: None,

@@ -91,6 +91,7 @@ fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
                 name,
                 service: _,
                 alpn: _,
+                hash: _,
             } => Some(name),
             Backend::Missing { wanted: _ } => None,
         })
@@ -138,6 +139,7 @@ mod tests {
                 name,
                 service: None,
                 alpn: None,
+                hash: None,
             },
             weight,
         }

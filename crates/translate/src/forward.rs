@@ -10,6 +10,7 @@ use envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHosts
 use envoy_api::{Any, pack};
 use ir::{Backend, ClusterName, Forward, Retry, WeightedBackend};
 
+use crate::hash_policy::hash_policy;
 use crate::proto::{duration, fit_weights, never, positive};
 use crate::route::respond;
 use crate::{alpn, peer_metadata};
@@ -41,10 +42,11 @@ pub(crate) fn forward(to: &Forward) -> (envoy::route::Action, PerFilter) {
             PerFilter::new(),
         ),
     };
-    (
-        envoy::route::Action::Route(send(cluster, *timeout, retry.as_ref())),
-        per_filter,
-    )
+    let action = envoy::RouteAction {
+        hash_policy: hash_policies(&shares),
+        ..send(cluster, *timeout, retry.as_ref())
+    };
+    (envoy::route::Action::Route(action), per_filter)
 }
 
 /// The backends that are sent anything. Envoy need not know of the others.
@@ -115,6 +117,17 @@ fn cluster(backend: &Backend) -> &ClusterName {
     }
 }
 
+/// What is hashed for the clusters that find their endpoints so: each cluster gets the one hash of all, as in Istio.
+fn hash_policies(shares: &[&WeightedBackend]) -> Vec<envoy::route_action::HashPolicy> {
+    let key = |share: &&WeightedBackend| match &share.backend {
+        Backend::Cluster { hash, .. } => hash.as_ref().map(hash_policy),
+        Backend::Missing { wanted: _ } => None,
+    };
+    let mut policies: Vec<_> = shares.iter().filter_map(key).collect();
+    policies.dedup();
+    policies
+}
+
 /// Only servers of the mesh are told who calls, which the route table does; and only those of Istio's mutual TLS are
 /// offered its ALPN.
 fn per_filter(backend: &Backend) -> PerFilter {
@@ -123,6 +136,7 @@ fn per_filter(backend: &Backend) -> PerFilter {
             name: _,
             service,
             alpn,
+            hash: _, // of the route, see `hash_policies`
         } => (service, alpn),
         Backend::Missing { wanted: _ } => return PerFilter::new(),
     };

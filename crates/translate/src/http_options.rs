@@ -1,14 +1,17 @@
 //! `HttpProtocolOptions`: which HTTP a cluster speaks to its endpoints, and the limits of those connections.
 
+use envoy_api::envoy::config::common::matcher::v3 as matcher;
 use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::extensions::upstreams::http::v3 as upstreams;
-use ir::model::{ConnectionPool, ServerName};
+use ir::model::{ConnectionPool, OutlierDetection, ServerName, StringMatch};
 use ir::{Cluster, UpstreamProtocol, UpstreamTls};
+use matcher::match_predicate::Rule;
 use upstreams::HttpProtocolOptions;
 use upstreams::http_protocol_options as options;
 use upstreams::http_protocol_options::explicit_http_config::ProtocolConfig;
 
 use crate::proto::{duration, positive};
+use crate::route::header;
 
 /// The key in `typed_extension_protocol_options`.
 pub(crate) const NAME: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -40,8 +43,31 @@ pub(crate) fn http_options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
         common_http_protocol_options: common(pool),
         upstream_http_protocol_options: server_name(&cluster.tls),
         upstream_protocol_options: Some(protocol),
+        outlier_detection: cluster.outlier_detection.as_ref().and_then(errors),
         ..Default::default()
     })
+}
+
+/// The answers that count as errors, where the user names them.
+fn errors(ejection: &OutlierDetection) -> Option<options::OutlierDetection> {
+    let is_status = |code: &u16| matcher::MatchPredicate {
+        rule: Some(Rule::HttpResponseHeadersMatch(matcher::HttpHeadersMatch {
+            headers: vec![header(
+                ":status",
+                &StringMatch::Exact(code.to_string().into()),
+            )],
+        })),
+    };
+    let mut rules: Vec<_> = ejection.error_codes.iter().map(is_status).collect();
+    let error_matcher = match rules.len() {
+        0 => return None,
+        1 => rules.pop(),
+        // A set of Envoy's has two at least.
+        _ => Some(matcher::MatchPredicate {
+            rule: Some(Rule::OrMatch(matcher::match_predicate::MatchSet { rules })),
+        }),
+    };
+    Some(options::OutlierDetection { error_matcher })
 }
 
 fn explicit(config: ProtocolConfig) -> options::UpstreamProtocolOptions {
@@ -67,7 +93,11 @@ fn http2(pool: &ConnectionPool) -> core::Http2ProtocolOptions {
 
 fn common(pool: &ConnectionPool) -> Option<core::HttpProtocolOptions> {
     let common = core::HttpProtocolOptions {
-        idle_timeout: pool.http_idle_timeout.map(duration),
+        // As Istio: where HTTP says nothing, the setting for TCP holds.
+        idle_timeout: pool
+            .http_idle_timeout
+            .or(pool.tcp_idle_timeout)
+            .map(duration),
         max_connection_duration: pool.max_connection_duration.map(duration),
         max_requests_per_connection: pool.max_requests_per_connection.filter(|&most| most > 0),
         ..Default::default()

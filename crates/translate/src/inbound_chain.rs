@@ -10,8 +10,7 @@ use hcm::http_connection_manager::RouteSpecifier;
 use ir::model::{AccessLog, MtlsMode, Port, TrustDomains};
 use ir::{
     AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, ClusterName, HttpFilter,
-    InboundTraffic, ListenerName, PeerMetadata, Retry, RouteMatch, ServiceRef,
-    TcpBackend,
+    InboundTraffic, ListenerName, PeerMetadata, Retry, RouteMatch, ServiceRef, TcpBackend,
 };
 
 use crate::forward::send;

@@ -16,6 +16,7 @@ pub(crate) fn outlier_detection(outliers: &OutlierDetection) -> envoy::OutlierDe
         base_ejection_time,
         max_ejection_percent,
         min_health_percent: _, // the panic threshold, in common_lb_config
+        error_codes: _,        // what counts as an error, in http_options
     } = outliers;
     let split = *split_local_origin;
     let local_origin = consecutive_local_origin.filter(|&count| split && count > 0);

@@ -122,7 +122,7 @@ pub(crate) fn route_match(matcher: &RouteMatch) -> envoy::RouteMatch {
     }
 }
 
-fn header(name: &str, value: &StringMatch) -> envoy::HeaderMatcher {
+pub(crate) fn header(name: &str, value: &StringMatch) -> envoy::HeaderMatcher {
     use envoy::header_matcher::HeaderMatchSpecifier;
     envoy::HeaderMatcher {
         name: name.to_owned(),

@@ -139,7 +139,7 @@ fn validation(server: &ServerName) -> Option<ValidationContextType> {
     }
     let roots = server.ca_certificates.as_deref().unwrap_or(SYSTEM_ROOTS);
     let roots = file_secret(format!("file-root:{roots}"));
-    if server.subject_alt_names.is_empty() {
+    if server.subject_alt_names.is_empty() && server.revoked.is_none() {
         return Some(ValidationContextType::ValidationContextSdsSecretConfig(
             roots,
         ));
@@ -148,12 +148,21 @@ fn validation(server: &ServerName) -> Option<ValidationContextType> {
         tls::common_tls_context::CombinedCertificateValidationContext {
             default_validation_context: Some(tls::CertificateValidationContext {
                 match_typed_subject_alt_names: subject_alt_names(&server.subject_alt_names),
+                crl: server.revoked.as_deref().map(file),
                 ..Default::default()
             }),
             validation_context_sds_secret_config: Some(roots),
             ..Default::default()
         },
     ))
+}
+
+/// A file beside the proxy, which Envoy reads by itself.
+fn file(path: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::Filename(path.to_owned())),
+        ..Default::default()
+    }
 }
 
 /// TLS 1.2 and 1.3. Said aloud, because Envoy's clients otherwise stop at 1.2.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
-use model::{ClientTls, Labels, LoadBalancer, PortPolicy, Protocol, SpiffeId};
+use model::{
+    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, PortPolicy, Protocol, SpiffeId,
+};
 
 use crate::endpoints::{facts, of_port};
 use crate::key::{ClusterKey, EndpointsKey};
@@ -121,7 +123,8 @@ fn in_all_domains(mesh: &Mesh, identities: Arc<[SpiffeId]>) -> Arc<[SpiffeId]> {
 
 /// `PASSTHROUGH` turns any service into one that the caller addresses.
 fn source_of(seen: &Seen<'_>) -> ServiceDiscovery {
-    if seen.policy.load_balancer == Some(LoadBalancer::Passthrough) {
+    let balancing = seen.policy.load_balancer.as_ref();
+    if balancing.is_some_and(|lb| lb.policy == LoadBalancer::Passthrough) {
         ServiceDiscovery::OriginalDestination
     } else {
         seen.service.discovery
@@ -156,6 +159,17 @@ fn upstream_protocol(seen: &Seen<'_>) -> UpstreamProtocol {
         | Protocol::Redis
         | Protocol::MySql
         | Protocol::Udp => UpstreamProtocol::Tcp,
+    }
+}
+
+/// What of a request or connection the cluster finds its endpoints by.
+pub(crate) fn hash_key(policy: &PortPolicy) -> Option<&HashKey> {
+    match &policy.load_balancer.as_ref()?.policy {
+        LoadBalancer::ConsistentHash(ConsistentHash { key, table: _ }) => key.as_ref(),
+        LoadBalancer::LeastRequest
+        | LoadBalancer::RoundRobin
+        | LoadBalancer::Random
+        | LoadBalancer::Passthrough => None,
     }
 }
 

@@ -7,8 +7,11 @@ use ir::{
     Backend, ChosenConnections, ClusterName, IpNet, OutboundTraffic, RouteTableName, TcpBackend,
     WeightedCluster,
 };
-use model::{ConnectionMatch, ConnectionRoute, Layer, Port, Protocol, WeightedDestination};
+use model::{
+    ConnectionMatch, ConnectionRoute, HashKey, Layer, Port, Protocol, WeightedDestination,
+};
 
+use super::cluster;
 use super::listener::ServicePort;
 use super::virtual_host::backend;
 use crate::key::ClusterKey;
@@ -187,21 +190,23 @@ fn own(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> TcpBack
         port,
         subset: None,
     };
-    TcpBackend {
-        idle_timeout: idle_timeout(mesh, scope, service, port),
-        ..TcpBackend::to(key.name())
-    }
+    as_ruled(mesh, scope, &key)
 }
 
-fn idle_timeout(
-    mesh: &Mesh,
-    scope: &Scope,
-    service: &MeshService,
-    port: Port,
-) -> Option<std::time::Duration> {
-    let rules = mesh.rules(scope, &service.host, service.namespace());
-    let pool = rules.policy(port, None).connection_pool;
-    pool.and_then(|pool| pool.tcp_idle_timeout)
+/// A cluster, as the DestinationRules say how its connections are treated.
+fn as_ruled(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> TcpBackend {
+    let to = TcpBackend::to(key.name());
+    let Some(seen) = cluster::see(mesh, scope, key) else {
+        return to;
+    };
+    let pool = seen.policy.connection_pool.as_ref();
+    TcpBackend {
+        idle_timeout: pool.and_then(|pool| pool.tcp_idle_timeout),
+        max_duration: pool.and_then(|pool| pool.max_connection_duration),
+        hashes_source: cluster::hash_key(&seen.policy) == Some(&HashKey::SourceIp),
+        tunnel: seen.policy.tunnel,
+        ..to
+    }
 }
 
 /// The destinations of a route. Connections to what does not exist are closed.
@@ -218,16 +223,26 @@ fn to_destinations(
         },
         weight: weighted.weight,
     };
-    let idle_timeout = match destinations {
-        [only] => {
-            let to = &only.destination;
-            let service = mesh.services().visible(scope, &to.host);
-            service.and_then(|service| idle_timeout(mesh, scope, service, to.port.unwrap_or(port)))
-        }
-        _ => None,
+    let ruled = |weighted: &WeightedDestination| {
+        let to = &weighted.destination;
+        let key = ClusterKey {
+            host: to.host.clone(),
+            port: to.port.unwrap_or(port),
+            subset: to.subset.clone(),
+        };
+        as_ruled(mesh, scope, &key)
     };
-    TcpBackend {
-        clusters: destinations.iter().map(share).collect(),
-        idle_timeout,
+    let clusters = destinations.iter().map(share).collect();
+    match destinations {
+        [only] => TcpBackend {
+            clusters,
+            ..ruled(only)
+        },
+        // What differs by cluster cannot hold for all; a hash does no harm to those that do not ask for it.
+        several => TcpBackend {
+            clusters,
+            hashes_source: several.iter().any(|one| ruled(one).hashes_source),
+            ..TcpBackend::to(ClusterName::BlackHole)
+        },
     }
 }

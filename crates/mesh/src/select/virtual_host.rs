@@ -117,6 +117,7 @@ pub(super) fn backend(
             name: key.name(),
             service: Some(service.reference()),
             alpn: cluster::alpn(mesh, &seen),
+            hash: cluster::hash_key(&seen.policy).cloned(),
         },
         None => {
             let subset = destination

@@ -163,7 +163,7 @@ fn a_subset_overrides_setting_by_setting_and_a_port_replaces_everything() {
     let of = |name: &str| {
         let cluster = world.cluster("web", &format!("{CART}:{name}")).unwrap();
         (
-            cluster.load_balancer,
+            cluster.load_balancer.clone(),
             cluster.connection_pool.max_connections,
         )
     };

@@ -32,16 +32,37 @@ pub fn clusters() -> Vec<Cluster> {
         discovery,
         ..cluster(outbound(""))
     });
+    let hashed = |table| LoadBalancer::ConsistentHash(ConsistentHash { key: None, table });
     let policies = [
         LoadBalancer::Passthrough,
         LoadBalancer::RoundRobin,
         LoadBalancer::Random,
+        LoadBalancer::LeastRequest,
+        hashed(HashTable::Ring(None)),
+        hashed(HashTable::Ring(Some(8_388_608))),
+        hashed(HashTable::Maglev(65_537)),
     ];
     let balanced = policies.map(|load_balancer| Cluster {
         load_balancer,
+        warmup: Some(Warmup {
+            duration: Duration::from_millis(1),
+            minimum_percent: Decimal::new(0.0),
+            aggression: Decimal::new(1.5),
+        }),
+        retry_budget: Some(RetryBudget {
+            percent: Decimal::new(100.0),
+            min_concurrency: Some(0),
+            interval: Some(Duration::from_millis(1)),
+        }),
+        ..cluster(outbound(""))
+    });
+    let headed = securities().map(|tls| Cluster {
+        tls,
+        proxy_protocol: Some(ProxyProtocol::V2),
         ..cluster(outbound(""))
     });
     let outbound = security.chain(limits).chain(found).chain(balanced);
+    let outbound = outbound.chain(headed);
     outbound
         .zip(1000..)
         .map(|(cluster, number)| Cluster {
@@ -68,6 +89,8 @@ fn securities() -> [UpstreamTls; 7] {
         ]),
         ca_certificates: Some("/etc/ca.pem".into()),
         insecure_skip_verify: false,
+        // Envoy reads it when it takes the cluster.
+        revoked: None,
     };
     let careless = ServerName {
         insecure_skip_verify: true,
@@ -123,6 +146,7 @@ fn outlier_detection() -> OutlierDetection {
         base_ejection_time: Some(Duration::ZERO),
         max_ejection_percent: Some(1000),
         min_health_percent: 1000,
+        error_codes: Arc::new([404, 500]),
     }
 }
 
@@ -203,6 +227,13 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
                 None,
                 OutboundTraffic::Tcp(TcpBackend {
                     idle_timeout: Some(Duration::from_secs(5)),
+                    max_duration: Some(Duration::from_millis(1)),
+                    hashes_source: true,
+                    tunnel: Some(Tunnel {
+                        post: true,
+                        host: EndpointAddress::Ip("2001:db8::1".parse().unwrap()),
+                        port: port(443),
+                    }),
                     ..tcp_backend()
                 }),
             )
@@ -390,6 +421,32 @@ fn full_rule() -> AuthorizationRule {
     }
 }
 
+/// A route whose clusters hash everything that can be hashed.
+fn hashed() -> Route {
+    let cookie = HashCookie {
+        name: "user".into(),
+        path: Some("/".into()),
+        ttl: Some(Duration::ZERO),
+        attributes: Arc::new([("SameSite".into(), "Strict".into())]),
+    };
+    let keys = [
+        HashKey::Header("x-user".into()),
+        HashKey::Cookie(cookie),
+        HashKey::SourceIp,
+        HashKey::QueryParameter("user".into()),
+    ];
+    let to = |key| WeightedBackend {
+        backend: Backend::Cluster {
+            name: outbound("v1"),
+            service: None,
+            alpn: None,
+            hash: Some(key),
+        },
+        weight: 1,
+    };
+    forward(keys.map(to).to_vec())
+}
+
 pub fn virtual_hosts() -> Vec<VirtualHost> {
     let regex = |text: &str| StringMatch::Regex(Regex::new(text).unwrap());
     let matched = |path, method, header| Route {
@@ -429,6 +486,7 @@ pub fn virtual_hosts() -> Vec<VirtualHost> {
             regex("[0-9]+"),
         ),
         retried,
+        hashed(),
         forward(vec![missing("gone", 1), to(outbound(""), 1)]),
         forward(vec![missing("gone", 1)]),
         Route {
@@ -459,7 +517,7 @@ fn chosen() -> Arc<[ChosenConnections]> {
             destinations: Arc::new([net("192.0.2.0/24"), net("2001:db8::/32")]),
             backend: TcpBackend {
                 clusters: Arc::new([share("v1", 90), share("v2", 10), share("", 0)]),
-                idle_timeout: None,
+                ..tcp_backend()
             },
         },
         ChosenConnections {

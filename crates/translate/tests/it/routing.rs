@@ -239,6 +239,7 @@ fn nobody_outside_the_mesh_is_told_who_calls() {
             name: outbound(""),
             service: Some(cart(false)),
             alpn: None,
+            hash: None,
         },
         weight,
     };
@@ -263,6 +264,7 @@ fn announced(alpn: MeshAlpn) -> Route {
             name: outbound(""),
             service: Some(cart(true)),
             alpn: Some(alpn),
+            hash: None,
         },
         weight: 1,
     }])
