@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,14 @@ pub struct Answer {
     /// The server name that the client's TLS asked for; none: no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// The version of the PROXY protocol's header before everything else, `V1` or `V2`; none: no header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxied: Option<String>,
+    /// What a tunnel that ended here was opened to; none: no tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<String>,
+    /// The number of the connection on which it was asked, as the app counts them.
+    pub connection: u64,
     /// The headers that it got; several values of one are joined by a comma.
     pub headers: BTreeMap<String, String>,
 }
@@ -65,12 +74,18 @@ impl Answer {
 }
 
 /// Where a request arrived.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct At {
     /// The port.
     pub port: u16,
     /// The server name that the client's TLS asked for; none: no TLS.
     pub tls: Option<String>,
+    /// The version of the PROXY protocol's header; none: no header.
+    pub proxied: Option<String>,
+    /// What a tunnel was opened to; none: no tunnel.
+    pub tunnel: Option<String>,
+    /// The number of the connection.
+    pub connection: u64,
 }
 
 /// What all ports of an app share.
@@ -78,6 +93,7 @@ pub struct At {
 pub struct Echo {
     app: Arc<App>,
     failed: Mutex<BTreeMap<String, u32>>,
+    connections: AtomicU64,
 }
 
 impl Echo {
@@ -87,16 +103,17 @@ impl Echo {
         Self {
             app,
             failed: Mutex::default(),
+            connections: AtomicU64::default(),
         }
     }
 
     /// Answers a line of a TCP connection.
     #[must_use]
-    pub fn line(&self, line: String, port: u16) -> Answer {
+    pub fn line(&self, line: String, at: &At) -> Answer {
         Answer {
             protocol: "TCP".to_owned(),
             method: line,
-            ..self.answer(port)
+            ..self.answer(at)
         }
     }
 
@@ -140,8 +157,7 @@ impl Echo {
                 .path_and_query()
                 .map_or_else(String::new, ToString::to_string),
             headers: all_headers(&head.headers),
-            tls: at.tls.clone(),
-            ..self.answer(at.port)
+            ..self.answer(&at)
         };
         let text = serde_json::to_vec(&answer).unwrap_or_default();
         // Read to its end, or the connection of HTTP/1.1 could not be used again.
@@ -176,14 +192,23 @@ impl Echo {
         unary(question.answer(self.status(&wishes).as_u16(), wishes.header))
     }
 
-    fn answer(&self, port: u16) -> Answer {
+    fn answer(&self, at: &At) -> Answer {
         Answer {
             workload: self.app.name.clone(),
             namespace: self.app.namespace.clone(),
             version: self.app.version.clone(),
-            port,
+            port: at.port,
+            tls: at.tls.clone(),
+            proxied: at.proxied.clone(),
+            tunnel: at.tunnel.clone(),
+            connection: at.connection,
             ..Answer::default()
         }
+    }
+
+    /// The number of one more connection.
+    pub fn count_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn status(&self, wishes: &Wishes<'_>) -> StatusCode {

@@ -1,5 +1,6 @@
 //! Takes connections and finds out by their first bytes what they speak: TLS, HTTP/1.1, HTTP/2 without TLS, or else
-//! lines of text. So one server fits every port, whatever the mesh believes it to be.
+//! lines of text, each after a header of the PROXY protocol or without. So one server fits every port, whatever the mesh
+//! believes it to be. It is a proxy too: a tunnel that CONNECT opens ends here, in lines of text.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -7,6 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{
@@ -47,7 +51,13 @@ async fn accept(
     acceptor: TlsAcceptor,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (spoken, stream) = first_bytes(stream).await?;
+    let (spoken, proxied, stream) = first_bytes(stream).await?;
+    let at = At {
+        port,
+        proxied: proxied.map(str::to_owned),
+        connection: echo.count_connection(),
+        ..At::default()
+    };
     match spoken {
         Spoken::Tls => {
             let stream = acceptor.accept(stream).await?;
@@ -60,15 +70,15 @@ async fn accept(
             http(
                 stream,
                 At {
-                    port,
                     tls: Some(name),
+                    ..at
                 },
                 echo,
             )
             .await
         }
-        Spoken::Http => http(stream, At { port, tls: None }, echo).await,
-        Spoken::Lines => lines(stream, port, echo).await,
+        Spoken::Http => http(stream, at, echo).await,
+        Spoken::Lines => lines(stream, at, echo).await,
     }
 }
 
@@ -103,18 +113,61 @@ fn spoken(bytes: &[u8]) -> Option<Spoken> {
     }
 }
 
-async fn first_bytes(mut stream: TcpStream) -> io::Result<(Spoken, Rewound<TcpStream>)> {
+/// A header of the PROXY protocol at the very beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    /// There is none.
+    Absent,
+    /// It has not come to its end.
+    Part,
+    /// Its version and its length.
+    Whole(&'static str, usize),
+}
+
+fn header(bytes: &[u8]) -> Header {
+    const TEXT: &[u8] = b"PROXY ";
+    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    if bytes.starts_with(TEXT) {
+        let end = bytes.windows(2).position(|pair| pair == b"\r\n");
+        return end.map_or(Header::Part, |end| Header::Whole("V1", end + 2));
+    }
+    if bytes.starts_with(BINARY) {
+        let Some(&[high, low]) = bytes.get(14..16) else {
+            return Header::Part;
+        };
+        let length = 16 + usize::from(u16::from_be_bytes([high, low]));
+        return match bytes.len() < length {
+            true => Header::Part,
+            false => Header::Whole("V2", length),
+        };
+    }
+    match bytes.is_empty() || TEXT.starts_with(bytes) || BINARY.starts_with(bytes) {
+        true => Header::Part,
+        false => Header::Absent,
+    }
+}
+
+async fn first_bytes(
+    mut stream: TcpStream,
+) -> io::Result<(Spoken, Option<&'static str>, Rewound<TcpStream>)> {
     let mut bytes = Vec::with_capacity(64);
+    let mut proxied = None;
     loop {
-        if let Some(spoken) = spoken(&bytes) {
-            return Ok((
-                spoken,
-                Rewound {
-                    bytes,
-                    at: 0,
-                    stream,
-                },
-            ));
+        let found = match proxied {
+            Some(_) => Header::Absent,
+            None => header(&bytes),
+        };
+        if let Header::Whole(version, length) = found {
+            proxied = Some(version);
+            bytes.drain(..length);
+        }
+        if let Some(spoken) = spoken(&bytes).filter(|_| found != Header::Part) {
+            let stream = Rewound {
+                bytes,
+                at: 0,
+                stream,
+            };
+            return Ok((spoken, proxied, stream));
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -124,24 +177,47 @@ async fn first_bytes(mut stream: TcpStream) -> io::Result<(Spoken, Rewound<TcpSt
 
 async fn http<S>(stream: S, at: At, echo: Arc<Echo>) -> io::Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let at = Arc::new(at);
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (echo, at) = (echo.clone(), at.clone());
-        async move { echo.http(request, at).await }
+        async move {
+            if request.method() == Method::CONNECT {
+                tokio::spawn(tunnel(request, At::clone(&at), echo));
+                return Ok(Response::new(
+                    Empty::new().map_err(|never| match never {}).boxed_unsync(),
+                ));
+            }
+            echo.http(request, at).await
+        }
     });
     auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .await
         .map_err(io::Error::other)
 }
 
-async fn lines(stream: Rewound<TcpStream>, port: u16, echo: Arc<Echo>) -> io::Result<()> {
+/// A tunnel, once the caller has been told that it is open.
+async fn tunnel(request: Request<Incoming>, at: At, echo: Arc<Echo>) {
+    let at = At {
+        tunnel: Some(request.uri().to_string()),
+        ..at
+    };
+    if let Ok(stream) = hyper::upgrade::on(request).await {
+        // A tunnel that breaks is the caller's business.
+        let _ = lines(TokioIo::new(stream), at, echo).await;
+    }
+}
+
+async fn lines<S>(stream: S, at: At, echo: Arc<Echo>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite,
+{
     let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await? {
-        let mut answer = serde_json::to_vec(&echo.line(line, port))?;
+        let mut answer = serde_json::to_vec(&echo.line(line, &at))?;
         answer.push(b'\n');
         write.write_all(&answer).await?;
     }
@@ -204,5 +280,18 @@ mod tests {
         assert_eq!(spoken(&[0x16, 3, 1]), Some(Spoken::Tls));
         assert_eq!(spoken(b"GETAWAY\n"), Some(Spoken::Lines));
         assert_eq!(spoken(b"hello\n"), Some(Spoken::Lines));
+    }
+
+    #[test]
+    fn a_header_of_the_proxy_protocol_is_told_from_what_follows() {
+        assert_eq!(header(b"GET /"), Header::Absent);
+        assert_eq!(header(b"PRO"), Header::Part);
+        assert_eq!(
+            header(b"PROXY TCP4 198.18.0.1 198.18.0.2 1 2\r\nhello"),
+            Header::Whole("V1", 38)
+        );
+        let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x02ab";
+        assert_eq!(header(binary), Header::Whole("V2", 18));
+        assert_eq!(header(&binary[..17]), Header::Part);
     }
 }

@@ -1,6 +1,6 @@
 //! Makes the calls of a case and compares what came of them with what must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub async fn check(mesh: &Mesh, check: &Check, patient: bool) -> Result<Vec<Stri
     }
     each(&check.expect, &outcomes, &mut wrong);
     shares(&check.expect, &outcomes, &mut wrong);
+    numbers(&check.expect, &outcomes, &mut wrong);
     if wrong.is_empty() {
         before.compare(mesh, check, patient, &mut wrong).await?;
     }
@@ -88,6 +89,18 @@ fn each(expect: &Expect, outcomes: &[Outcome], wrong: &mut Vec<String>) {
         let wanted = Some(tls.as_str()).filter(|tls| *tls != "none");
         rule(&format!("TLS name is not {tls}"), &|o| {
             answer(o).is_none_or(|a| a.tls.as_deref() != wanted)
+        });
+    }
+    if let Some(version) = &expect.proxy_protocol {
+        let wanted = Some(version.as_str()).filter(|version| *version != "none");
+        rule(&format!("PROXY protocol is not {version}"), &|o| {
+            answer(o).is_none_or(|a| a.proxied.as_deref() != wanted)
+        });
+    }
+    if let Some(tunnel) = &expect.tunnel {
+        let wanted = Some(tunnel.as_str()).filter(|tunnel| *tunnel != "none");
+        rule(&format!("not by a tunnel to {tunnel}"), &|o| {
+            answer(o).is_none_or(|a| a.tunnel.as_deref() != wanted)
         });
     }
     if let Some(path) = &expect.path {
@@ -174,6 +187,26 @@ fn shares(expect: &Expect, outcomes: &[Outcome], wrong: &mut Vec<String>) {
             o.status == Some(200) && answer(o).is_some_and(|a| a.workload == *workload)
         };
         within(format!("workload {workload}"), share(&is), *range);
+    }
+}
+
+/// How many there must be of what the answers come from.
+fn numbers(expect: &Expect, outcomes: &[Outcome], wrong: &mut Vec<String>) {
+    let answers = || outcomes.iter().filter_map(answer);
+    let workloads: BTreeSet<&str> = answers().map(|a| a.workload.as_str()).collect();
+    let connections: BTreeSet<_> = answers().map(|a| (&a.workload, a.connection)).collect();
+    for (what, seen, range) in [
+        ("workloads answered", workloads.len(), expect.spread),
+        (
+            "connections were used",
+            connections.len(),
+            expect.connections,
+        ),
+    ] {
+        if let Some([least, most]) = range.filter(|[least, most]| !(least..=most).contains(&&seen))
+        {
+            wrong.push(format!("{seen} {what}, not {least} to {most}"));
+        }
     }
 }
 

@@ -104,6 +104,14 @@ pub struct Expect {
     pub headers: BTreeMap<String, String>,
     /// The server name that the server's TLS was asked for; `none`: no TLS reached the server itself.
     pub tls: Option<String>,
+    /// The version of the PROXY protocol's header that the server got, `V1` or `V2`; `none`: no header.
+    pub proxy_protocol: Option<String>,
+    /// What the tunnel that ended at the server was opened to; `none`: no tunnel.
+    pub tunnel: Option<String>,
+    /// How many workloads answered, at least and at most.
+    pub spread: Option<[usize; 2]>,
+    /// On how many connections the servers were asked, at least and at most.
+    pub connections: Option<[usize; 2]>,
     /// The path that the server got.
     pub path: Option<String>,
     /// A part of the body, where no echo server wrote it.
