@@ -9,6 +9,7 @@ mod bridge;
 mod memo;
 #[cfg(feature = "mutants")]
 mod mutant;
+mod near;
 mod origin;
 mod outbound;
 mod proxy;
@@ -28,8 +29,9 @@ use store::{ChangeSet, Delta, SourceId, Store};
 use xds::View;
 
 use crate::memo::Memo;
+use crate::near::Near;
 use crate::outbound::Outbound;
-use crate::proxy::Proxies;
+use crate::proxy::{Proxies, Shared};
 
 /// Everything that Lateen knows and what every connected proxy is to hold.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Control {
     mesh: Mesh,
     memo: Memo,
     outbound: Outbound,
+    near: Near,
     proxies: Proxies,
     /// What came before all sources were there.
     waiting: Delta,
@@ -64,6 +67,7 @@ impl Control {
             mesh: Mesh::default(),
             memo: Memo::default(),
             outbound: Outbound::default(),
+            near: Near::default(),
             proxies: Proxies::default(),
             waiting: Delta::default(),
             epoch: 0,
@@ -116,13 +120,15 @@ impl Control {
             };
         }
         let scopes = self.outbound.update(&self.mesh, &affected, &mut self.memo);
-        let proxies = self.proxies.update(
-            &self.mesh,
-            &affected,
-            &scopes,
-            &mut self.outbound,
-            &mut self.memo,
-        );
+        let places = self.near.update(&self.mesh, &affected, &mut self.memo);
+        let mut shared = Shared {
+            outbound: &mut self.outbound,
+            near: &mut self.near,
+            memo: &mut self.memo,
+        };
+        let proxies = self
+            .proxies
+            .update(&self.mesh, &affected, &scopes, &places, &mut shared);
         #[cfg(feature = "mutants")]
         let proxies = match self.memo.mutant {
             Some(Mutant::UntoldProxies) => BTreeSet::new(),
@@ -139,13 +145,18 @@ impl Control {
 
     /// Takes a proxy in.
     pub fn connect(&mut self, info: ProxyInfo) -> ProxyId {
-        self.proxies
-            .connect(info, &self.mesh, &mut self.outbound, &mut self.memo)
+        let mut shared = Shared {
+            outbound: &mut self.outbound,
+            near: &mut self.near,
+            memo: &mut self.memo,
+        };
+        self.proxies.connect(info, &self.mesh, &mut shared)
     }
 
     /// Forgets a proxy.
     pub fn disconnect(&mut self, proxy: ProxyId) {
-        self.proxies.disconnect(proxy, &mut self.outbound);
+        self.proxies
+            .disconnect(proxy, &mut self.outbound, &mut self.near);
     }
 
     /// What a proxy is to hold; none: it is not connected.
@@ -154,7 +165,8 @@ impl Control {
         let proxy = self.proxies.get(proxy)?;
         Some(View {
             epoch: self.epoch,
-            outbound: self.outbound.half(&proxy.scope)?,
+            outbound: self.outbound.half(&proxy.place.scope)?,
+            near: self.near.half(&proxy.place)?,
             inbound: proxy.inbound.clone(),
         })
     }

@@ -219,7 +219,7 @@ impl Overlay {
 }
 
 /// Every slot that an update concerns: the keys, and the endpoints under every cluster of a touched host.
-fn slots(mesh: &Mesh, affected: &Affected) -> BTreeSet<Slot> {
+pub(crate) fn slots(mesh: &Mesh, affected: &Affected) -> BTreeSet<Slot> {
     let clusters = affected.keys.iter().filter_map(|key| match key {
         Key::Cluster(cluster) => Some(cluster.clone()),
         Key::Fixed(_)
@@ -250,7 +250,7 @@ fn resolve(mesh: &Mesh, scope: &Scope, slot: &Slot, memo: &mut Memo) -> Option<A
         Slot::Assignment(cluster) => {
             let key = endpoints_key(mesh, scope, cluster)?;
             let name = Arc::from(cluster.name().to_string());
-            Some(memo.assignment(&name, &endpoints(mesh, &key)))
+            Some(memo.assignment(&name, &endpoints(mesh, &key, None)))
         }
     }
 }

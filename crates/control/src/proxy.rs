@@ -9,6 +9,7 @@ use model::{Kind, Labels, Name, Namespace, ObjectKey, ServiceAccount};
 use xds::Half;
 
 use crate::memo::Memo;
+use crate::near::{Near, Place};
 use crate::outbound::Outbound;
 
 /// A connected proxy, while it is connected.
@@ -35,7 +36,7 @@ pub struct ProxyInfo {
 pub(crate) struct Proxy {
     pub info: ProxyInfo,
     pub workload: Workload,
-    pub scope: Scope,
+    pub place: Place,
     pub inbound: Arc<Half>,
 }
 
@@ -46,6 +47,14 @@ pub(crate) struct Proxies {
     by_id: HashMap<ProxyId, Proxy>,
     by_namespace: BTreeMap<Namespace, BTreeSet<ProxyId>>,
     by_scope: BTreeMap<Scope, BTreeSet<ProxyId>>,
+    by_place: BTreeMap<Place, BTreeSet<ProxyId>>,
+}
+
+/// What proxies share, which they enter and leave.
+pub(crate) struct Shared<'a> {
+    pub outbound: &'a mut Outbound,
+    pub near: &'a mut Near,
+    pub memo: &'a mut Memo,
 }
 
 impl Proxies {
@@ -53,44 +62,51 @@ impl Proxies {
         self.by_id.get(&id)
     }
 
-    pub fn connect(
-        &mut self,
-        info: ProxyInfo,
-        mesh: &Mesh,
-        outbound: &mut Outbound,
-        memo: &mut Memo,
-    ) -> ProxyId {
+    pub fn connect(&mut self, info: ProxyInfo, mesh: &Mesh, shared: &mut Shared<'_>) -> ProxyId {
         let id = ProxyId(self.next);
         self.next += 1;
         let workload = workload(mesh, &info);
-        let scope = scope(mesh, &workload);
-        outbound.enter(mesh, &scope, memo);
+        let place = place(mesh, &workload);
+        self.enter(id, &place, mesh, shared);
         self.by_namespace
             .entry(info.namespace.clone())
             .or_default()
             .insert(id);
-        self.by_scope.entry(scope.clone()).or_default().insert(id);
-        memo.counts.selects += 1;
-        let inbound = memo.inbound(&select_inbound(mesh, &workload));
+        shared.memo.counts.selects += 1;
+        let inbound = shared.memo.inbound(&select_inbound(mesh, &workload));
         self.by_id.insert(
             id,
             Proxy {
                 info,
                 workload,
-                scope,
+                place,
                 inbound,
             },
         );
         id
     }
 
-    pub fn disconnect(&mut self, id: ProxyId, outbound: &mut Outbound) {
+    fn enter(&mut self, id: ProxyId, place: &Place, mesh: &Mesh, shared: &mut Shared<'_>) {
+        shared.outbound.enter(mesh, &place.scope, shared.memo);
+        shared.near.enter(mesh, place, shared.memo);
+        let scope = place.scope.clone();
+        self.by_scope.entry(scope).or_default().insert(id);
+        self.by_place.entry(place.clone()).or_default().insert(id);
+    }
+
+    fn leave(&mut self, id: ProxyId, place: &Place, outbound: &mut Outbound, near: &mut Near) {
+        remove(&mut self.by_scope, &place.scope, id);
+        remove(&mut self.by_place, place, id);
+        outbound.leave(&place.scope);
+        near.leave(place);
+    }
+
+    pub fn disconnect(&mut self, id: ProxyId, outbound: &mut Outbound, near: &mut Near) {
         let Some(proxy) = self.by_id.remove(&id) else {
             return;
         };
         remove(&mut self.by_namespace, &proxy.info.namespace, id);
-        remove(&mut self.by_scope, &proxy.scope, id);
-        outbound.leave(&proxy.scope);
+        self.leave(id, &proxy.place, outbound, near);
     }
 
     /// Looks again at the proxies that a change may concern; answers those whose view changed.
@@ -99,11 +115,13 @@ impl Proxies {
         mesh: &Mesh,
         affected: &Affected,
         scopes: &BTreeSet<Scope>,
-        outbound: &mut Outbound,
-        memo: &mut Memo,
+        places: &BTreeSet<Place>,
+        shared: &mut Shared<'_>,
     ) -> BTreeSet<ProxyId> {
         let of_scope = |scope: &Scope| self.by_scope.get(scope).into_iter().flatten().copied();
+        let of_place = |place: &Place| self.by_place.get(place).into_iter().flatten().copied();
         let mut changed: BTreeSet<ProxyId> = scopes.iter().flat_map(of_scope).collect();
+        changed.extend(places.iter().flat_map(of_place));
         let touched: BTreeSet<ProxyId> = affected
             .inbound
             .iter()
@@ -114,19 +132,23 @@ impl Proxies {
                 continue;
             };
             proxy.workload = workload(mesh, &proxy.info);
-            memo.counts.selects += 1;
-            let inbound = memo.inbound(&select_inbound(mesh, &proxy.workload));
+            shared.memo.counts.selects += 1;
+            let inbound = shared.memo.inbound(&select_inbound(mesh, &proxy.workload));
             if !Arc::ptr_eq(&inbound, &proxy.inbound) {
                 proxy.inbound = inbound;
                 changed.insert(id);
             }
-            let now = scope(mesh, &proxy.workload);
-            if now != proxy.scope {
-                let before = std::mem::replace(&mut proxy.scope, now.clone());
-                remove(&mut self.by_scope, &before, id);
-                self.by_scope.entry(now.clone()).or_default().insert(id);
-                outbound.enter(mesh, &now, memo);
-                outbound.leave(&before);
+            let now = place(mesh, &proxy.workload);
+            if now != proxy.place {
+                let before = std::mem::replace(&mut proxy.place, now.clone());
+                // Entered first: what both share stays.
+                self.enter(id, &now, mesh, shared);
+                remove(&mut self.by_place, &before, id);
+                if before.scope != now.scope {
+                    remove(&mut self.by_scope, &before.scope, id);
+                }
+                shared.outbound.leave(&before.scope);
+                shared.near.leave(&before);
                 changed.insert(id);
             }
         }
@@ -178,12 +200,20 @@ fn workload(mesh: &Mesh, info: &ProxyInfo) -> Workload {
         ports: Arc::new([]),
         mesh_tls: info.labels.get(TLS_MODE) == Some("istio"),
         node: None,
+        locality: None,
         is_pod: true,
     });
     if workload.addresses.is_empty() {
         workload.addresses = Arc::clone(&info.addresses);
     }
     workload
+}
+
+fn place(mesh: &Mesh, workload: &Workload) -> Place {
+    Place {
+        scope: scope(mesh, workload),
+        proximity: mesh.proximity(workload),
+    }
 }
 
 fn scope(mesh: &Mesh, workload: &Workload) -> Scope {

@@ -179,7 +179,7 @@ fn an_edit_without_effect_costs_nothing() {
             ],
         ),
         (
-            "a field that is not translated",
+            "a tunnel for bytes, where all is HTTP",
             vec![
                 rule(1)
                     .policy("tunnel", json!({"targetHost": "a.b", "targetPort": 1}))

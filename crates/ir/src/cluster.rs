@@ -19,6 +19,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How one of them is chosen.
     pub load_balancer: LoadBalancer,
+    /// Whether localities have shares of their own.
+    pub weighs_localities: bool,
     /// `warmup` of the DestinationRule that applies.
     pub warmup: Option<Warmup>,
     /// `connectionPool` of the DestinationRule that applies; the default where none does.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use model::{EndpointAddress, Locality, Port};
 
-/// The endpoints of one cluster, ordered by locality.
+/// The endpoints of one cluster, ordered by priority and locality.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Endpoints {
-    /// One entry a locality; none is empty.
+    /// One entry a priority and locality; none is empty.
     pub localities: Arc<[LocalityEndpoints]>,
 }
 
@@ -28,6 +28,11 @@ impl Endpoints {
 pub struct LocalityEndpoints {
     /// The locality.
     pub locality: Locality,
+    /// How soon it is called: one with a higher number only when too few of the lower ones are healthy. From 0 on
+    /// without a gap.
+    pub priority: u32,
+    /// Its share among the localities; none: it counts as much as its endpoints.
+    pub weight: Option<u32>,
     /// Its endpoints.
     pub endpoints: Arc<[Endpoint]>,
 }

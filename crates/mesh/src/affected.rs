@@ -40,6 +40,8 @@ pub struct InboundTouch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Touched {
     pub everything: bool,
+    /// Whether every workload is to be looked at again.
+    pub everywhere: bool,
     pub services: BTreeSet<Hostname>,
     /// Whom the services lead to, before and after: the workloads of a namespace that a selector matches. Without one,
     /// addresses and EndpointSlices say whom.
@@ -68,12 +70,14 @@ impl Touched {
             );
             self.routed
                 .extend(old.routed_patterns().chain(new.routed_patterns()).cloned());
+            affected.keys.extend(fixed());
+        }
+        if self.everything || self.everywhere {
             affected.inbound.push(InboundTouch {
                 namespace: None,
                 selector: None,
                 name: None,
             });
-            affected.keys.extend(fixed());
         }
         self.touch_workloads(old, new, &mut affected);
         self.touch_policies(old, new, &mut affected);

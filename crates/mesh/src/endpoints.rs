@@ -1,31 +1,39 @@
 //! The endpoints of one cluster, and what of them the cluster itself must know. The hot path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ir::{Endpoint, Endpoints, Hashed, LocalityEndpoints};
-use model::{EndpointAddress, Labels, Locality, MtlsMode, SpiffeId};
+use ir::{Endpoint, Endpoints, Hashed};
+use model::{EndpointAddress, Labels, MtlsMode, SpiffeId};
 
 use crate::instance::{Instance, instances};
 use crate::key::EndpointsKey;
 use crate::mesh::Mesh;
+use crate::proximity::{Arranging, Proximity};
 use crate::service::{MeshPort, MeshService};
 
-/// The endpoints that a key names; empty when its service or port does not exist.
+/// The endpoints that a key names, as a client at a place prefers them; empty when its service or port does not exist.
 #[must_use]
-pub fn endpoints(mesh: &Mesh, key: &EndpointsKey) -> Hashed<Endpoints> {
+pub fn endpoints(mesh: &Mesh, key: &EndpointsKey, client: Option<&Proximity>) -> Hashed<Endpoints> {
     let services = mesh.services().of_object(&key.service);
     let service = services.iter().find(|service| service.host == key.host);
-    let found = service
-        .and_then(|service| Some(of_port(mesh, service, service.port(key.port)?, &key.labels)));
+    let arranging = Arranging::new(key.preference.as_ref(), client);
+    let found = service.and_then(|service| {
+        let port = service.port(key.port)?;
+        Some(of_port(mesh, service, port, &key.labels, arranging))
+    });
     Hashed::new(found.unwrap_or_default())
 }
 
 /// The endpoints of a port of a service that bear `labels`.
 #[must_use]
-pub fn of_port(mesh: &Mesh, service: &MeshService, port: &MeshPort, labels: &Labels) -> Endpoints {
-    let mut by_locality: BTreeMap<Locality, BTreeMap<(EndpointAddress, model::Port), Endpoint>> =
-        BTreeMap::new();
+pub(crate) fn of_port(
+    mesh: &Mesh,
+    service: &MeshService,
+    port: &MeshPort,
+    labels: &Labels,
+    mut arranging: Arranging<'_>,
+) -> Endpoints {
     for instance in instances(mesh, service) {
         if !instance.labels.contain(labels) {
             continue;
@@ -33,29 +41,18 @@ pub fn of_port(mesh: &Mesh, service: &MeshService, port: &MeshPort, labels: &Lab
         let Some(number) = instance.port(port) else {
             continue;
         };
-        let place = (instance.address.clone(), number);
         let mesh_tls = takes_mesh_tls(mesh, &instance, number);
         let endpoint = Endpoint {
-            address: instance.address,
+            address: instance.address.clone(),
             port: number,
             weight: instance.weight.max(1),
             health: instance.health,
             mesh_tls,
-            workload: instance.workload,
+            workload: instance.workload.clone(),
         };
-        by_locality
-            .entry(instance.locality)
-            .or_default()
-            .entry(place)
-            .or_insert(endpoint);
+        arranging.add(instance.place(), endpoint);
     }
-    let locality = |(locality, endpoints): (Locality, BTreeMap<_, Endpoint>)| LocalityEndpoints {
-        locality,
-        endpoints: endpoints.into_values().collect(),
-    };
-    Endpoints {
-        localities: by_locality.into_iter().map(locality).collect(),
-    }
+    arranging.finish()
 }
 
 /// Whether auto mTLS calls an instance with mutual TLS: it bears the mark, and no PeerAuthentication switches it off.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ir::{Health, Registry, WorkloadRef};
 use model::{
-    EndpointAddress, EndpointSlice, Kind, Labels, Locality, Object, Port, PortName, SliceEndpoint,
-    Spec, SpiffeId, TargetPort, WorkloadEntry,
+    EndpointAddress, EndpointSlice, Kind, Labels, Locality, Name, Object, Port, PortName,
+    SliceEndpoint, Spec, SpiffeId, TargetPort, WorkloadEntry,
 };
 
 use crate::mesh::Mesh;
+use crate::proximity::Place;
 use crate::service::{MeshPort, MeshService};
 use crate::workload::{Workload, pod_key};
 
@@ -23,6 +24,8 @@ pub struct Instance {
     pub labels: Labels,
     /// Where it runs.
     pub locality: Locality,
+    /// The Node on which it runs, where it is known.
+    pub node: Option<Name>,
     /// Its share of the load.
     pub weight: u32,
     /// Whether it may be called.
@@ -84,6 +87,15 @@ impl InstancePorts {
 }
 
 impl Instance {
+    /// Where it runs, for who prefers some places.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            locality: &self.locality,
+            labels: &self.labels,
+            node: self.node.as_ref(),
+        }
+    }
+
     /// The instance's own port behind a service port; none: it does not serve it.
     #[must_use]
     pub fn port(&self, port: &MeshPort) -> Option<Port> {
@@ -138,8 +150,9 @@ fn of_slice(
             .pod
             .as_ref()
             .and_then(|name| mesh.workload(&pod_key(&slice.key.namespace, name)));
-        let of_node = pod.as_ref().and_then(|pod| mesh.locality(pod));
-        let locality = of_node.cloned().unwrap_or_else(|| Locality {
+        let of_pod = pod.as_ref().map(|pod| mesh.locality(pod));
+        let known = of_pod.filter(|locality| *locality != Locality::default());
+        let locality = known.unwrap_or_else(|| Locality {
             zone: endpoint.zone.clone().unwrap_or_default(),
             ..Locality::default()
         });
@@ -149,6 +162,7 @@ fn of_slice(
                 ports: InstancePorts::Slice(Arc::clone(&spec.ports)),
                 labels: pod.as_ref().map(|p| p.labels.clone()).unwrap_or_default(),
                 locality: locality.clone(),
+                node: pod.as_ref().and_then(|p| p.node.clone()),
                 weight: 1,
                 health,
                 mesh_tls: pod.as_ref().is_some_and(|p| p.mesh_tls),
@@ -185,10 +199,7 @@ fn of_workload(
     let (locality, weight, address) = match &object.spec {
         Spec::WorkloadEntry(entry) => (entry.locality.clone(), entry.weight, entry.address.clone()),
         Spec::Pod(pod) if !pod.ready && !service.publish_not_ready => return Vec::new(),
-        Spec::Pod(_) => {
-            let locality = mesh.locality(workload).cloned();
-            (locality.unwrap_or_default(), 1, None)
-        }
+        Spec::Pod(_) => (mesh.locality(workload), 1, None),
         Spec::VirtualService(_)
         | Spec::DestinationRule(_)
         | Spec::PeerAuthentication(_)
@@ -210,6 +221,7 @@ fn of_workload(
         ports: InstancePorts::of_workload(workload, service),
         labels: workload.labels.clone(),
         locality: locality.clone(),
+        node: workload.node.clone(),
         weight,
         health: Health::Healthy,
         mesh_tls: workload.mesh_tls,
@@ -240,6 +252,7 @@ fn of_listed(mesh: &Mesh, service: &MeshService, entry: &WorkloadEntry) -> Optio
         ),
         labels: entry.labels.clone(),
         locality: entry.locality.clone(),
+        node: None,
         weight: entry.weight,
         health: Health::Healthy,
         mesh_tls: service.in_mesh
@@ -260,6 +273,7 @@ fn of_own_name(service: &MeshService) -> Option<Instance> {
             ports: InstancePorts::Named(Arc::new([])),
             labels: Labels::default(),
             locality: Locality::default(),
+            node: None,
             weight: 1,
             health: Health::Healthy,
             mesh_tls: false,

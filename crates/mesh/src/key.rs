@@ -3,6 +3,8 @@
 use ir::{ClusterName, ListenerName, RouteTableName};
 use model::{HostPattern, Hostname, Labels, ObjectKey, Port, SubsetName};
 
+use crate::proximity::Preference;
+
 /// One outbound thing. Whether it exists, and what it is, depends on the scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -65,4 +67,6 @@ pub struct EndpointsKey {
     pub port: Port,
     /// The subset's labels; empty: all endpoints.
     pub labels: Labels,
+    /// Which of them a client prefers; none: all are alike.
+    pub preference: Option<Preference>,
 }

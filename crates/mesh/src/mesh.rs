@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use model::{
-    HostPattern, Hostname, Kind, Locality, MeshConfig, Name, Namespace, Object, ObjectKey, Spec,
+    DestinationRule, HostPattern, Hostname, Kind, Locality, LocalityLb, MeshConfig, Name,
+    Namespace, Object, ObjectKey, PriorityLabel, Spec,
 };
 use store::{Delta, Snapshot};
 
@@ -43,6 +44,8 @@ pub struct Mesh {
     headless: OrdMap<IpAddr, OrdSet<Hostname>>,
     /// DestinationRules with a `workloadSelector`, by namespace: what tells the scopes of a namespace apart.
     selecting_rules: OrdMap<Namespace, OrdSet<ObjectKey>>,
+    /// The labels that the DestinationRules' `failoverPriority` names.
+    priority_labels: OrdMap<Arc<str>, OrdSet<ObjectKey>>,
     policies: Policies,
 }
 
@@ -171,6 +174,7 @@ impl Mesh {
         new: Option<&Object>,
         touched: &mut Touched,
     ) {
+        let labels = self.priority_labels.clone();
         let mut selecting = self
             .selecting_rules
             .remove(&key.namespace)
@@ -188,6 +192,9 @@ impl Mesh {
                 add,
             );
             touched.ruled.insert(rule.host.clone());
+            for label in priority_labels_of(rule) {
+                change(&mut self.priority_labels, Arc::clone(&label.key), key, add);
+            }
             touched
                 .subsets
                 .extend(rule.subsets.iter().map(|subset| subset.name.clone()));
@@ -198,6 +205,8 @@ impl Mesh {
                 }
             }
         }
+        // Where every client is must be looked up anew.
+        touched.everywhere |= !labels.keys().eq(self.priority_labels.keys());
         if !selecting.is_empty() {
             self.selecting_rules
                 .insert(key.namespace.clone(), selecting);
@@ -358,13 +367,24 @@ impl Mesh {
         Workload::of(self.object(key)?)
     }
 
-    /// Where a workload runs: where its Node stands.
-    pub(crate) fn locality(&self, workload: &Workload) -> Option<&Locality> {
-        let key = ObjectKey::without_namespace(Kind::Node, workload.node.clone()?)?;
-        match &self.object(&key)?.spec {
-            Spec::Node(node) => Some(&node.locality),
-            _ => None,
-        }
+    /// Where a workload runs: where it says, else where its Node stands; empty where that is unknown.
+    pub(crate) fn locality(&self, workload: &Workload) -> Locality {
+        let of_node = || {
+            let key = ObjectKey::without_namespace(Kind::Node, workload.node.clone()?)?;
+            match &self.object(&key)?.spec {
+                Spec::Node(node) => Some(node.locality.clone()),
+                _ => None,
+            }
+        };
+        let own = workload.locality.clone();
+        own.or_else(of_node).unwrap_or_default()
+    }
+
+    /// The labels that some `failoverPriority` names, ordered.
+    pub(crate) fn priority_labels(&self) -> impl Iterator<Item = &Arc<str>> {
+        let of_mesh = labels_of(&self.config.locality).map(|label| &label.key);
+        let all: BTreeSet<&Arc<str>> = self.priority_labels.keys().chain(of_mesh).collect();
+        all.into_iter()
     }
 
     /// The DestinationRules of a namespace that select clients, ordered.
@@ -400,6 +420,22 @@ fn config_of(snapshot: &Snapshot) -> Arc<MeshConfig> {
         Some(Spec::MeshConfig(config)) => Arc::clone(config),
         _ => Arc::default(),
     }
+}
+
+/// The labels that a rule's `failoverPriority` names.
+fn priority_labels_of(rule: &DestinationRule) -> impl Iterator<Item = &PriorityLabel> {
+    let balancing = rule.policies().filter_map(|p| p.load_balancer.as_ref());
+    balancing
+        .filter_map(|lb| lb.locality.as_ref())
+        .flat_map(labels_of)
+}
+
+fn labels_of(setting: &LocalityLb) -> impl Iterator<Item = &PriorityLabel> {
+    let order = match setting {
+        LocalityLb::Failover(order) => Some(order),
+        LocalityLb::Off | LocalityLb::Distribute(_) => None,
+    };
+    order.into_iter().flat_map(|order| order.labels.iter())
 }
 
 /// The Node on which a Pod runs.

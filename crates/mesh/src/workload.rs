@@ -5,12 +5,23 @@ use std::sync::Arc;
 
 use ir::WorkloadRef;
 use model::{
-    EndpointAddress, Labels, Name, Namespace, Object, ObjectKey, Port, PortName, ServiceAccount,
-    Spec, SpiffeId, TrustDomain,
+    EndpointAddress, Labels, Locality, Name, Namespace, Object, ObjectKey, Port, PortName,
+    ServiceAccount, Spec, SpiffeId, TrustDomain,
 };
 
 /// Pod label: the workload takes Istio's mutual TLS. The injector sets it.
 pub const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+/// Pod label: where the pod runs, whatever its Node says.
+const LOCALITY: &str = "istio-locality";
+
+/// Reads `region.zone.subzone`, for labels hold no slashes; Istio takes slashes too.
+fn of_label(text: &str) -> Locality {
+    if text.contains('/') {
+        return Locality::new(text);
+    }
+    Locality::new(&text.replace('.', "/"))
+}
 
 /// One workload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +42,8 @@ pub struct Workload {
     pub mesh_tls: bool,
     /// The Node on which it runs.
     pub node: Option<Name>,
+    /// Where it says that it runs: a WorkloadEntry's `locality`, a Pod's label `istio-locality`; none: where its Node does.
+    pub locality: Option<Locality>,
     /// Whether it is a Pod; else a WorkloadEntry.
     pub is_pod: bool,
 }
@@ -50,6 +63,7 @@ impl Workload {
                 ports: Arc::clone(&pod.ports),
                 mesh_tls: labelled(&object.meta.labels) && !pod.host_network,
                 node: pod.node.clone(),
+                locality: object.meta.labels.get(LOCALITY).map(of_label),
                 is_pod: true,
             }),
             Spec::WorkloadEntry(entry) => Some(Self {
@@ -71,6 +85,7 @@ impl Workload {
                     .collect(),
                 mesh_tls: labelled(&entry.labels) || entry.service_account.is_some(),
                 node: None,
+                locality: Some(entry.locality.clone()),
                 is_pod: false,
             }),
             Spec::VirtualService(_)

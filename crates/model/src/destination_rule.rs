@@ -24,6 +24,16 @@ pub struct DestinationRule {
     pub subsets: Arc<[Subset]>,
 }
 
+impl DestinationRule {
+    /// Every policy in it: of the whole, of ports, of subsets and their ports.
+    pub fn policies(&self) -> impl Iterator<Item = &PortPolicy> {
+        let subsets = self.subsets.iter().map(|subset| &subset.policy);
+        std::iter::once(&self.policy)
+            .chain(subsets)
+            .flat_map(|policy| std::iter::once(&policy.default).chain(policy.ports.values()))
+    }
+}
+
 /// `spec.subsets[]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subset {

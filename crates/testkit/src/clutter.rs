@@ -132,38 +132,11 @@ const UNTRANSLATED: &[(&str, &str, &str)] = &[
         r#"[{"match": [{"sniHosts": ["a.b"]}], "route": [{"destination": {"host": "pay"}}]}]"#,
     ),
     (
-        "/spec/trafficPolicy",
-        "tunnel",
-        r#"{"targetHost": "a.b", "targetPort": 80}"#,
-    ),
-    (
-        "/spec/trafficPolicy",
-        "proxyProtocol",
-        r#"{"version": "V2"}"#,
-    ),
-    ("/spec/trafficPolicy", "retryBudget", r#"{"percent": 20}"#),
-    (
-        "/spec/trafficPolicy",
-        "loadBalancer",
-        r#"{"consistentHash": {"httpHeaderName": "x-user"}}"#,
-    ),
-    (
-        "/spec/trafficPolicy/loadBalancer",
-        "localityLbSetting",
-        r#"{"failover": [{"from": "a", "to": "b"}]}"#,
-    ),
-    (
-        "/spec/trafficPolicy/loadBalancer",
-        "warmupDurationSecs",
-        r#""10s""#,
-    ),
-    (
         "/spec/trafficPolicy/outlierDetection",
         "consecutiveErrors",
         "5",
     ),
     ("/spec/trafficPolicy/tls", "credentialName", r#""secret""#),
-    ("/spec/trafficPolicy/tls", "caCrl", r#""/crl""#),
     ("/spec", "externalIPs", r#"["192.0.2.1"]"#),
     ("/spec", "trafficDistribution", r#""PreferClose""#),
 ];

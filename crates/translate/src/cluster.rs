@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use envoy_api::envoy::config::cluster::v3 as envoy;
 use envoy_api::envoy::config::cluster::v3::circuit_breakers::thresholds;
+use envoy_api::envoy::config::cluster::v3::cluster::common_lb_config::{
+    LocalityConfigSpecifier, LocalityWeightedLbConfig,
+};
 use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::r#type::v3::Percent;
 use envoy_api::pack;
@@ -112,6 +115,9 @@ fn common_lb_config(cluster: &Cluster) -> envoy::cluster::CommonLbConfig {
     envoy::cluster::CommonLbConfig {
         healthy_panic_threshold: Some(Percent {
             value: f64::from(percent),
+        }),
+        locality_config_specifier: cluster.weighs_localities.then(|| {
+            LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})
         }),
         ..Default::default()
     }

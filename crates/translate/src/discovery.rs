@@ -157,6 +157,7 @@ mod tests {
             name: ClusterName::BlackHole,
             discovery,
             load_balancer,
+            weighs_localities: false,
             warmup: None,
             connection_pool: ConnectionPool::default(),
             outlier_detection: None,

@@ -88,6 +88,8 @@ fn locality_endpoints(
             .zip(fit_weights(&weights))
             .map(|(endpoint, weight)| lb_endpoint(endpoint, weight))
             .collect(),
+        priority: locality.priority,
+        load_balancing_weight: locality.weight,
         ..Default::default()
     }
 }

@@ -1,7 +1,7 @@
 //! What one class of proxy is subscribed to: two halves of ordered, persistent maps.
 //!
-//! The outbound half is shared by all proxies of a scope, the inbound half by those of a workload. Copies share
-//! structure, so that the difference between an old and a new view costs what changed, not what there is.
+//! The outbound half is shared by all proxies of a scope, the inbound half by those of a workload. What of the outbound
+//! half depends on where a proxy runs stands apart, under the same names. Copies share structure, so that the difference between an old and a new view costs what changed, not what there is.
 
 use std::sync::Arc;
 
@@ -53,6 +53,8 @@ pub struct View {
     pub epoch: u64,
     /// What the proxy's namespace sees.
     pub outbound: Arc<Half>,
+    /// What stands in the place of outbound resources because of where the proxy runs. It has no names of its own.
+    pub near: Arc<Half>,
     /// What the proxy's workload serves.
     pub inbound: Arc<Half>,
 }
@@ -60,17 +62,21 @@ pub struct View {
 impl View {
     /// A resource by name.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.inbound
-            .get(kind, name)
-            .or_else(|| self.outbound.get(kind, name))
+        let outbound = || {
+            let shared = self.outbound.get(kind, name)?;
+            Some(self.near.get(kind, name).unwrap_or(shared))
+        };
+        self.inbound.get(kind, name).or_else(outbound)
     }
 
     /// All resources of a kind: the outbound ones, then the inbound ones, each in the order of their names.
     pub fn resources(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
         let inbound = self.inbound.resources(kind);
         let outbound = self.outbound.resources(kind).values();
+        let near = self.near.resources(kind);
         outbound
             .filter(|resource| !inbound.contains_key(resource.name()))
+            .map(|resource| near.get(resource.name()).unwrap_or(resource))
             .chain(inbound.values())
     }
 
@@ -88,6 +94,7 @@ impl View {
     ) {
         for (old, new) in [
             (&self.outbound, &newer.outbound),
+            (&self.near, &newer.near),
             (&self.inbound, &newer.inbound),
         ] {
             for item in old.resources(kind).diff(new.resources(kind)) {

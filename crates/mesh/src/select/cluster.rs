@@ -11,6 +11,7 @@ use model::{
 use crate::endpoints::{facts, of_port};
 use crate::key::{ClusterKey, EndpointsKey};
 use crate::mesh::Mesh;
+use crate::proximity::{Arranging, Preference, Proximity};
 use crate::scope::Scope;
 use crate::service::{MeshPort, MeshService, ServiceDiscovery};
 
@@ -23,6 +24,8 @@ pub struct ClusterInputs {
     pub source: ClusterSource,
     /// What the DestinationRules say.
     pub policy: PortPolicy,
+    /// Whether localities have shares of their own.
+    pub weighs_localities: bool,
     /// What is spoken upstream.
     pub protocol: UpstreamProtocol,
     /// Whether mutual TLS is used without being asked for.
@@ -78,10 +81,20 @@ pub(crate) fn see<'a>(mesh: &'a Mesh, scope: &Scope, key: &ClusterKey) -> Option
     })
 }
 
-pub(crate) fn select(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<ClusterInputs> {
+/// What a cluster is made of, for a client at a place if that is known.
+pub(crate) fn select(
+    mesh: &Mesh,
+    scope: &Scope,
+    key: &ClusterKey,
+    client: Option<&Proximity>,
+) -> Option<ClusterInputs> {
     let seen = see(mesh, scope, key)?;
+    let preference = preference_of(mesh, &seen);
     let facts = facts(mesh, seen.service);
-    let listed = || of_port(mesh, seen.service, seen.port, &seen.labels);
+    let listed = || {
+        let arranging = Arranging::new(preference.as_ref(), client);
+        of_port(mesh, seen.service, seen.port, &seen.labels, arranging)
+    };
     let source = match (source_of(&seen), seen.service.discovery) {
         (ServiceDiscovery::Endpoints, _) => ClusterSource::Eds,
         (ServiceDiscovery::StrictDns, _) => ClusterSource::StrictDns(listed()),
@@ -96,9 +109,14 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<Clu
         protocol: upstream_protocol(&seen),
         auto_mtls: mesh.config().auto_mtls && seen.service.in_mesh,
         identities: in_all_domains(mesh, facts.identities),
+        weighs_localities: matches!(preference, Some(Preference::Distribute(_))),
         subject_alt_names: Arc::clone(&seen.service.subject_alt_names),
         service: seen.service.reference(),
-        policy: seen.policy,
+        policy: PortPolicy {
+            // It is the listener's.
+            tunnel: None,
+            ..seen.policy
+        },
     })
 }
 
@@ -137,8 +155,24 @@ pub(crate) fn endpoints_key(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Opt
         service: seen.service.rank.key.clone(),
         host: key.host.clone(),
         port: key.port,
+        preference: preference_of(mesh, &seen),
         labels: seen.labels,
     })
+}
+
+/// Which endpoints of a cluster a scope prefers; none: all are alike.
+pub(crate) fn preference(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<Preference> {
+    preference_of(mesh, &see(mesh, scope, key)?)
+}
+
+fn preference_of(mesh: &Mesh, seen: &Seen<'_>) -> Option<Preference> {
+    if source_of(seen) == ServiceDiscovery::OriginalDestination {
+        return None;
+    }
+    let own = seen.policy.load_balancer.as_ref();
+    let own = own.and_then(|lb| lb.locality.as_ref());
+    let ejects = seen.policy.outlier_detection.is_some();
+    Preference::of(own.unwrap_or(&mesh.config().locality), ejects)
 }
 
 fn upstream_protocol(seen: &Seen<'_>) -> UpstreamProtocol {

@@ -22,6 +22,7 @@ use model::{AccessLog, OutboundTrafficPolicy};
 
 use crate::key::{EndpointsKey, Key, VirtualHostKey};
 use crate::mesh::Mesh;
+use crate::proximity::Proximity;
 use crate::scope::Scope;
 
 /// Everything that one node is built from.
@@ -54,7 +55,7 @@ pub enum Inputs {
 pub fn select(mesh: &Mesh, scope: &Scope, key: &Key) -> Option<Hashed<Inputs>> {
     let config = mesh.config();
     let inputs = match key {
-        Key::Cluster(key) => Inputs::Cluster(cluster::select(mesh, scope, key)?),
+        Key::Cluster(key) => Inputs::Cluster(cluster::select(mesh, scope, key, None)?),
         Key::Fixed(name) => Inputs::Fixed(name.clone()),
         Key::RouteTable(table) => {
             has_table(mesh, scope, table).then(|| Inputs::RouteTable(table.clone()))?
@@ -81,6 +82,31 @@ pub fn endpoints_key(
     key: &crate::key::ClusterKey,
 ) -> Option<EndpointsKey> {
     cluster::endpoints_key(mesh, scope, key)
+}
+
+/// What a client has otherwise than its scope because of where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nearby {
+    /// Endpoints in another order.
+    Endpoints(EndpointsKey),
+    /// A cluster that holds its endpoints itself, in another order.
+    Cluster(Hashed<Inputs>),
+}
+
+/// What a client at a place has otherwise than its scope for a cluster; none: nothing.
+#[must_use]
+pub fn nearby(
+    mesh: &Mesh,
+    scope: &Scope,
+    key: &crate::key::ClusterKey,
+    client: &Proximity,
+) -> Option<Nearby> {
+    cluster::preference(mesh, scope, key)?;
+    if let Some(key) = cluster::endpoints_key(mesh, scope, key) {
+        return Some(Nearby::Endpoints(key));
+    }
+    let inputs = cluster::select(mesh, scope, key, Some(client))?;
+    Some(Nearby::Cluster(Hashed::new(Inputs::Cluster(inputs))))
 }
 
 fn has_table(mesh: &Mesh, scope: &Scope, table: &RouteTableName) -> bool {

@@ -119,7 +119,7 @@ impl World {
         let Some(key) = endpoints_key(&self.0, &scope(from), &cluster_key(name)) else {
             return vec!["not by EDS".to_owned()];
         };
-        let all = endpoints(&self.0, &key);
+        let all = endpoints(&self.0, &key, None);
         let all = all
             .localities
             .iter()

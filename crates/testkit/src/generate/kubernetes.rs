@@ -87,6 +87,9 @@ pub(super) fn pod(dice: &mut Dice) -> Value {
     let own = format!("{}-{}", name(dice), dice.below(2));
     let mut pod = frame(dice, "v1", "Pod", &own);
     pod["metadata"]["labels"] = labels(dice);
+    if dice.once_in(2) {
+        pod["metadata"]["labels"]["istio-locality"] = dice.one(&["eu.a", "eu.b.1", "us.a"]).into();
+    }
     pod["spec"]["serviceAccountName"] = dice.one(&ACCOUNTS).into();
     let ports = dice.many(0, 2, |dice| {
         json!({"name": dice.one(&["web", "http-a", "tcp"]), "containerPort": dice.one(&TARGETS)})

@@ -45,6 +45,32 @@ fn subset(dice: &mut Dice) -> Value {
 
 fn policy(dice: &mut Dice) -> Value {
     let mut policy = settings(dice);
+    sprinkle(
+        dice,
+        6,
+        &mut policy,
+        &[
+            (
+                "retryBudget",
+                &|dice| json!({"percent": dice.one(&[0.0, 12.5]), "minRetryConcurrency": limit(dice)}),
+            ),
+            (
+                "tunnel",
+                &|dice| json!({"protocol": dice.one(&["CONNECT", "POST"]), "targetHost": "a.example.com", "targetPort": 443}),
+            ),
+        ],
+    );
+    if policy["tunnel"].is_null() {
+        sprinkle(
+            dice,
+            6,
+            &mut policy,
+            &[(
+                "proxyProtocol",
+                &|dice| json!({"version": dice.one(&["V1", "V2"])}),
+            )],
+        );
+    }
     if dice.once_in(3) {
         policy["portLevelSettings"] = dice
             .many(1, 2, |dice| {
@@ -64,20 +90,75 @@ fn settings(dice: &mut Dice) -> Value {
         3,
         &mut settings,
         &[
-            (
-                "loadBalancer",
-                &|dice| json!({"simple": dice.one(&["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"])}),
-            ),
+            ("loadBalancer", &load_balancer),
             ("connectionPool", &|dice| {
                 let mut pool = json!({});
                 sprinkle(dice, 2, &mut pool, &[("tcp", &tcp), ("http", &http)]);
+                if pool == json!({}) {
+                    pool["tcp"] = tcp(dice);
+                }
                 pool
             }),
             ("outlierDetection", &outlier_detection),
             ("tls", &tls),
         ],
     );
+    if settings == json!({}) {
+        settings["loadBalancer"] = load_balancer(dice);
+    }
     settings
+}
+
+fn load_balancer(dice: &mut Dice) -> Value {
+    let mut balancer = match dice.once_in(2) {
+        true => {
+            json!({"simple": dice.one(&["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"])})
+        }
+        false => json!({"consistentHash": consistent_hash(dice)}),
+    };
+    sprinkle(
+        dice,
+        3,
+        &mut balancer,
+        &[
+            ("localityLbSetting", &locality),
+            (
+                "warmup",
+                &|dice| json!({"duration": duration(dice), "aggression": dice.one(&[1.0, 1.5])}),
+            ),
+        ],
+    );
+    balancer
+}
+
+fn consistent_hash(dice: &mut Dice) -> Value {
+    let mut hash = dice.one(&[
+        json!({"httpHeaderName": "x-user"}),
+        json!({"httpQueryParameterName": "user"}),
+        json!({"useSourceIp": true}),
+        json!({"httpCookie": {"name": "user", "ttl": "0s"}}),
+        json!({"httpCookie": {"name": "user", "path": "/", "ttl": "1h", "attributes": [{"name": "SameSite", "value": "Lax"}]}}),
+    ]);
+    match dice.one(&[0, 1, 2]) {
+        0 => hash["maglev"] = json!({"tableSize": dice.one(&[2, 251])}),
+        1 => hash["ringHash"] = json!({"minimumRingSize": dice.one(&[0, 64])}),
+        _ => {}
+    }
+    hash
+}
+
+fn locality(dice: &mut Dice) -> Value {
+    dice.one(&[
+        json!({"enabled": false}),
+        json!({"enabled": true}),
+        json!({"distribute": [
+            {"from": "eu/a/*", "to": {"eu/a": 80, "us": 20}},
+            {"from": "us", "to": {"us": 100}},
+        ]}),
+        json!({"failover": [{"from": "eu", "to": "us"}]}),
+        json!({"failoverPriority": ["version", "topology.kubernetes.io/zone"]}),
+        json!({"failoverPriority": ["app=cart"], "failover": [{"from": "eu", "to": "us"}]}),
+    ])
 }
 
 fn tcp(dice: &mut Dice) -> Value {
@@ -150,8 +231,14 @@ fn outlier_detection(dice: &mut Dice) -> Value {
             ("baseEjectionTime", &|dice| duration(dice).into()),
             ("maxEjectionPercent", &|dice| dice.one(&[0, 10, 100]).into()),
             ("minHealthPercent", &|dice| dice.one(&[0, 50, 100]).into()),
+            ("outlierDetectionHttpErrorCodes", &|dice| {
+                dice.one(&[json!([404]), json!([500, 404])])
+            }),
         ],
     );
+    if !detection["consecutiveLocalOriginFailures"].is_null() {
+        detection["splitExternalLocalOriginErrors"] = true.into();
+    }
     detection
 }
 

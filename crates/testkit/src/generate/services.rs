@@ -41,7 +41,7 @@ fn endpoint(dice: &mut Dice, by_name: bool) -> Value {
                 dice.one(&[json!(0), json!(3), json!(4_294_967_295_u32)])
             }),
             ("locality", &|dice| {
-                dice.one(&["r", "r/z", "r/z/s", ""]).into()
+                dice.one(&["eu", "eu/a", "us/a/1", ""]).into()
             }),
             ("network", &|_| json!("net-1")),
         ],

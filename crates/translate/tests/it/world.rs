@@ -47,6 +47,7 @@ pub fn cluster(name: ClusterName) -> Cluster {
         name,
         discovery: Discovery::Eds,
         load_balancer: LoadBalancer::LeastRequest,
+        weighs_localities: false,
         warmup: None,
         connection_pool: ConnectionPool::default(),
         outlier_detection: None,
@@ -97,6 +98,8 @@ pub fn endpoints(endpoints: Vec<Endpoint>) -> Endpoints {
     Endpoints {
         localities: Arc::new([LocalityEndpoints {
             locality: Locality::new("r/z/s"),
+            priority: 0,
+            weight: None,
             endpoints: endpoints.into(),
         }]),
     }

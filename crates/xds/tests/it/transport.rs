@@ -137,6 +137,7 @@ fn clusters() -> View {
     View {
         epoch: 1,
         outbound: Arc::new(half),
+        near: Arc::default(),
         inbound: Arc::default(),
     }
 }

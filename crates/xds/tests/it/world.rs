@@ -124,6 +124,7 @@ impl World {
         View {
             epoch: self.epoch,
             outbound: Arc::new(outbound),
+            near: Arc::default(),
             inbound: Arc::new(inbound),
         }
     }

@@ -1,0 +1,139 @@
+//! What clients of one scope have otherwise because of where they run: the endpoints of clusters that prefer some.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mesh::{Affected, ClusterKey, EndpointsKey, Key, Mesh, Nearby, Proximity, Scope};
+use xds::Half;
+
+use crate::memo::{Memo, Value};
+use crate::outbound::slots;
+use crate::slot::{Slot, put};
+
+/// Who has the same endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub scope: Scope,
+    pub proximity: Proximity,
+}
+
+/// The halves of all places where somebody is.
+#[derive(Debug, Default)]
+pub(crate) struct Near {
+    /// The clusters of which somebody may prefer some endpoints.
+    choosy: BTreeSet<ClusterKey>,
+    places: BTreeMap<Place, Around>,
+}
+
+/// What is otherwise at one place.
+#[derive(Debug, Default)]
+struct Around {
+    half: Arc<Half>,
+    users: usize,
+}
+
+/// What was arranged of one cluster for a proximity, for all scopes that see the same.
+type Arranged = HashMap<(EndpointsKey, Proximity), Arc<Value>>;
+
+impl Near {
+    /// Arranges again what may differ; answers the places that changed.
+    pub fn update(&mut self, mesh: &Mesh, affected: &Affected, memo: &mut Memo) -> BTreeSet<Place> {
+        let mut changed = BTreeSet::new();
+        for slot in slots(mesh, affected) {
+            let Slot::Assignment(cluster) = slot else {
+                continue;
+            };
+            let was = self.choosy.remove(&cluster);
+            let is = mesh.may_prefer(&cluster);
+            if is {
+                self.choosy.insert(cluster.clone());
+            }
+            if !was && !is {
+                continue;
+            }
+            let mut arranged = Arranged::new();
+            for (place, around) in &mut self.places {
+                if around.settle(mesh, place, &cluster, memo, &mut arranged) {
+                    changed.insert(place.clone());
+                }
+            }
+        }
+        changed
+    }
+
+    /// Takes in one more proxy of a place.
+    pub fn enter(&mut self, mesh: &Mesh, place: &Place, memo: &mut Memo) {
+        if let Some(around) = self.places.get_mut(place) {
+            around.users += 1;
+            return;
+        }
+        let mut around = Around {
+            users: 1,
+            ..Around::default()
+        };
+        for cluster in &self.choosy {
+            around.settle(mesh, place, cluster, memo, &mut Arranged::new());
+        }
+        self.places.insert(place.clone(), around);
+    }
+
+    /// Lets one proxy of a place go; with the last its half goes.
+    pub fn leave(&mut self, place: &Place) {
+        let Some(around) = self.places.get_mut(place) else {
+            return;
+        };
+        around.users -= 1;
+        if around.users == 0 {
+            self.places.remove(place);
+        }
+    }
+
+    /// What a place has otherwise.
+    pub fn half(&self, place: &Place) -> Option<Arc<Half>> {
+        self.places
+            .get(place)
+            .map(|around| Arc::clone(&around.half))
+    }
+}
+
+impl Around {
+    /// Arranges one cluster; answers whether that differs.
+    fn settle(
+        &mut self,
+        mesh: &Mesh,
+        place: &Place,
+        cluster: &ClusterKey,
+        memo: &mut Memo,
+        arranged: &mut Arranged,
+    ) -> bool {
+        memo.counts.selects += 1;
+        let Place { scope, proximity } = place;
+        let (assignment, node) = match mesh::nearby(mesh, scope, cluster, proximity) {
+            None => (None, None),
+            Some(Nearby::Endpoints(key)) => {
+                let name = Arc::from(cluster.name().to_string());
+                let value = arranged.entry((key, proximity.clone())).or_insert_with_key(
+                    |(key, proximity)| {
+                        memo.assignment(&name, &mesh::endpoints(mesh, key, Some(proximity)))
+                    },
+                );
+                (Some(Arc::clone(value)), None)
+            }
+            Some(Nearby::Cluster(inputs)) => (None, Some(memo.node(&inputs))),
+        };
+        let node_slot = Slot::Node(Key::Cluster(cluster.clone()));
+        let changed = self.replace(&Slot::Assignment(cluster.clone()), assignment);
+        self.replace(&node_slot, node) || changed
+    }
+
+    fn replace(&mut self, slot: &Slot, value: Option<Arc<Value>>) -> bool {
+        let (kind, name, part) = slot.place();
+        let held = self.half.get(kind, &name);
+        let held = held.and_then(|resource| resource.parts().get(&*part));
+        let changed = held.map(|part| part.hash) != value.as_ref().map(|value| value.part.hash);
+        if changed {
+            put(Arc::make_mut(&mut self.half), slot, value.as_deref());
+        }
+        changed
+    }
+}
