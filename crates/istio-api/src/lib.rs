@@ -37,8 +37,8 @@ pub use extension_provider::*;
 pub use http_route::*;
 pub use kinds::{KINDS, KindInfo, NETWORKING, SECURITY};
 pub use mesh_config::{
-    AccessLogEncoding, LabelExpression, LabelSelector, MeshConfig, OutboundTrafficPolicy,
-    OutboundTrafficPolicyMode,
+    AccessLogEncoding, LabelExpression, LabelSelector, MeshConfig, MeshH2UpgradePolicy,
+    OutboundTrafficPolicy, OutboundTrafficPolicyMode,
 };
 pub use object::{Object, ObjectMeta};
 pub use peer_authentication::*;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::LocalityLbSetting;
 use crate::extension_provider::MeshExtensionProvider;
 use crate::wire::{nullable, proto_enum, unset};
+use crate::{LocalityLbSetting, TcpKeepalive};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,15 @@ pub struct MeshConfig {
     /// `localityLbSetting`: which endpoints are preferred where no DestinationRule says; absent means enabled.
     #[serde(skip_serializing_if = "unset", alias = "locality_lb_setting")]
     pub locality_lb_setting: Option<LocalityLbSetting>,
+    /// `connectTimeout`: duration of connecting where no DestinationRule says; absent means 10 s.
+    #[serde(skip_serializing_if = "unset", alias = "connect_timeout")]
+    pub connect_timeout: Option<String>,
+    /// `tcpKeepalive`: keepalive probes of the sockets, for what DestinationRules leave open.
+    #[serde(skip_serializing_if = "unset", alias = "tcp_keepalive")]
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `h2UpgradePolicy`: whether HTTP/1.1 is carried over HTTP/2 where DestinationRules say `DEFAULT`.
+    #[serde(skip_serializing_if = "unset", alias = "h2_upgrade_policy")]
+    pub h2_upgrade_policy: Option<MeshH2UpgradePolicy>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -107,6 +116,16 @@ proto_enum! {
 }
 
 proto_enum! {
+    /// Whether HTTP/1.1 is carried over HTTP/2 (`MeshConfig.H2UpgradePolicy`).
+    MeshH2UpgradePolicy {
+        /// HTTP/1.1 stays HTTP/1.1.
+        DoNotUpgrade = 0 => "DO_NOT_UPGRADE",
+        /// HTTP/1.1 becomes HTTP/2.
+        Upgrade = 1 => "UPGRADE",
+    }
+}
+
+proto_enum! {
     /// Encoding of the access log (`MeshConfig.AccessLogEncoding`).
     AccessLogEncoding {
         /// Lines of text.
@@ -127,8 +146,6 @@ pub const KNOWN: &[&str] = &[
     "compliance_policy",
     "configSources",
     "config_sources",
-    "connectTimeout",
-    "connect_timeout",
     "defaultConfig",
     "defaultDestinationRuleExportTo",
     "defaultHttpRetryPolicy",
@@ -153,8 +170,6 @@ pub const KNOWN: &[&str] = &[
     "enable_envoy_access_log_service",
     "enable_prometheus_merge",
     "enable_tracing",
-    "h2UpgradePolicy",
-    "h2_upgrade_policy",
     "hboneIdleTimeout",
     "hbone_idle_timeout",
     "inboundClusterStatName",
@@ -189,8 +204,6 @@ pub const KNOWN: &[&str] = &[
     "service_entry_visibility",
     "service_scope_configs",
     "service_settings",
-    "tcpKeepalive",
-    "tcp_keepalive",
     "tlsDefaults",
     "tls_defaults",
     "verifyCertificateAtClient",

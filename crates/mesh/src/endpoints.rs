@@ -17,7 +17,7 @@ use crate::service::{MeshPort, MeshService};
 pub fn endpoints(mesh: &Mesh, key: &EndpointsKey, client: Option<&Proximity>) -> Hashed<Endpoints> {
     let services = mesh.services().of_object(&key.service);
     let service = services.iter().find(|service| service.host == key.host);
-    let arranging = Arranging::new(key.preference.as_ref(), client);
+    let arranging = Arranging::new(key.preference.as_ref(), client).node_local(key.node_local);
     let found = service.and_then(|service| {
         let port = service.port(key.port)?;
         Some(of_port(mesh, service, port, &key.labels, arranging))

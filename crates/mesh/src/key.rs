@@ -69,4 +69,6 @@ pub struct EndpointsKey {
     pub labels: Labels,
     /// Which of them a client prefers; none: all are alike.
     pub preference: Option<Preference>,
+    /// Whether a client reaches those of its own node only.
+    pub node_local: bool,
 }

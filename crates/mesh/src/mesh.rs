@@ -7,7 +7,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use model::{
     DestinationRule, HostPattern, Hostname, Kind, Locality, LocalityLb, MeshConfig, Name,
-    Namespace, Object, ObjectKey, PriorityLabel, Spec,
+    Namespace, Object, ObjectKey, PriorityLabel, Spec, TrafficDistribution,
 };
 use store::{Delta, Snapshot};
 
@@ -46,6 +46,8 @@ pub struct Mesh {
     selecting_rules: OrdMap<Namespace, OrdSet<ObjectKey>>,
     /// The labels that the DestinationRules' `failoverPriority` names.
     priority_labels: OrdMap<Arc<str>, OrdSet<ObjectKey>>,
+    /// The Services that look at the node of a caller.
+    looking_at_nodes: OrdSet<ObjectKey>,
     policies: Policies,
 }
 
@@ -88,6 +90,12 @@ impl Mesh {
         match key.kind {
             Kind::Service | Kind::ServiceEntry => {
                 let services = new.as_deref().map(MeshService::of).unwrap_or_default();
+                let looked = self.looks_at_nodes();
+                match services.iter().any(looks_at_nodes) {
+                    true => self.looking_at_nodes.insert(key.clone()),
+                    false => self.looking_at_nodes.remove(key),
+                };
+                touched.everywhere |= looked != self.looks_at_nodes();
                 let of_before = before.services.of_object(key).iter().map(AsRef::as_ref);
                 let selectors = of_before.chain(&services);
                 let selectors = selectors.map(|service| service.selector.clone());
@@ -380,6 +388,11 @@ impl Mesh {
         own.or_else(of_node).unwrap_or_default()
     }
 
+    /// Whether some Service looks at the node of a caller.
+    pub(crate) fn looks_at_nodes(&self) -> bool {
+        !self.looking_at_nodes.is_empty()
+    }
+
     /// The labels that some `failoverPriority` names, ordered.
     pub(crate) fn priority_labels(&self) -> impl Iterator<Item = &Arc<str>> {
         let of_mesh = labels_of(&self.config.locality).map(|label| &label.key);
@@ -428,6 +441,10 @@ fn priority_labels_of(rule: &DestinationRule) -> impl Iterator<Item = &PriorityL
     balancing
         .filter_map(|lb| lb.locality.as_ref())
         .flat_map(labels_of)
+}
+
+fn looks_at_nodes(service: &MeshService) -> bool {
+    service.node_local || service.distribution == TrafficDistribution::SameNode
 }
 
 fn labels_of(setting: &LocalityLb) -> impl Iterator<Item = &PriorityLabel> {

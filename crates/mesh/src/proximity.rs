@@ -7,10 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ir::{Endpoint, Endpoints, LocalityEndpoints};
-use model::{Distribution, EndpointAddress, Failover, Labels, Locality, LocalityLb, Name, Port};
+use model::{
+    Distribution, EndpointAddress, Failover, Labels, Locality, LocalityLb, Name, Port,
+    PriorityLabel, TrafficDistribution,
+};
 
 use crate::key::ClusterKey;
 use crate::mesh::Mesh;
+use crate::service::MeshService;
 use crate::workload::Workload;
 
 /// Labels that say where a workload runs, whether it bears them or not.
@@ -29,6 +33,8 @@ pub struct Proximity {
     pub locality: Locality,
     /// Its labels that some `failoverPriority` names, with their values.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Its node, if some service looks at that.
+    pub node: Option<Name>,
 }
 
 /// Which endpoints of a cluster a client prefers.
@@ -41,6 +47,24 @@ pub enum Preference {
 }
 
 impl Preference {
+    /// What a Service's own wish comes to, for which no endpoint need ever be bad.
+    #[must_use]
+    pub fn of_service(distribution: TrafficDistribution) -> Option<Self> {
+        let labels: &[&str] = match distribution {
+            TrafficDistribution::Any => return None,
+            TrafficDistribution::SameZone => &[REGION, ZONE],
+            TrafficDistribution::SameNode => &[REGION, ZONE, SUBZONE, NODE],
+        };
+        let label = |key: &&str| PriorityLabel {
+            key: Arc::from(*key),
+            value: None,
+        };
+        Some(Self::Failover(Failover {
+            labels: labels.iter().map(label).collect(),
+            ..Failover::default()
+        }))
+    }
+
     /// What a setting comes to; `ejects`: whether endpoints may turn out to be bad, without which none is preferred.
     #[must_use]
     pub fn of(setting: &LocalityLb, ejects: bool) -> Option<Self> {
@@ -65,6 +89,7 @@ impl Mesh {
         let value = |key: &Arc<str>| (Arc::clone(key), place.label(key).into());
         Proximity {
             labels: self.priority_labels().map(value).collect(),
+            node: workload.node.clone().filter(|_| self.looks_at_nodes()),
             locality,
         }
     }
@@ -78,7 +103,11 @@ impl Mesh {
         };
         let rules = self.destination_rules().matches(&cluster.host);
         let mut rules = rules.filter_map(|key| self.destination_rule(key));
-        by_default || rules.any(|rule| rule.policies().any(has_say))
+        let own = |service: &Arc<MeshService>| {
+            service.node_local || service.distribution != TrafficDistribution::Any
+        };
+        let services = self.services().all(&cluster.host);
+        by_default || services.iter().any(own) || rules.any(|rule| rule.policies().any(has_say))
     }
 }
 
@@ -113,6 +142,7 @@ impl Place<'_> {
 pub(crate) struct Arranging<'a> {
     preference: Option<&'a Preference>,
     client: Option<&'a Proximity>,
+    node_local: bool,
     groups: BTreeMap<(u32, Locality), BTreeMap<(EndpointAddress, Port), Endpoint>>,
 }
 
@@ -122,12 +152,22 @@ impl<'a> Arranging<'a> {
         Self {
             preference,
             client,
+            node_local: false,
             groups: BTreeMap::new(),
         }
     }
 
+    /// The same, but a client reaches endpoints of its own node only.
+    pub fn node_local(self, node_local: bool) -> Self {
+        Self { node_local, ..self }
+    }
+
     /// Takes in an endpoint; of two with the same address the first counts.
     pub fn add(&mut self, place: Place<'_>, endpoint: Endpoint) {
+        let is_elsewhere = |client: &Proximity| client.node.as_ref() != place.node;
+        if self.node_local && self.client.is_some_and(is_elsewhere) {
+            return;
+        }
         let priority = match (self.preference, self.client) {
             (Some(Preference::Failover(order)), Some(client)) => priority(order, client, place),
             (Some(Preference::Failover(_)), None) | (Some(Preference::Distribute(_)) | None, _) => {
@@ -168,9 +208,9 @@ fn priority(order: &Failover, client: &Proximity, place: Place<'_>) -> u32 {
     let own = Place {
         locality: &client.locality,
         labels: &Labels::default(),
-        node: None,
+        node: client.node.as_ref(),
     };
-    let differs = |label: &model::PriorityLabel| {
+    let differs = |label: &PriorityLabel| {
         let wanted = label
             .value
             .as_deref()
@@ -243,6 +283,7 @@ mod tests {
         let client = Proximity {
             locality: Locality::new("eu/a/1"),
             labels: BTreeMap::from([("app".into(), "web".into())]),
+            node: None,
         };
         let (locality, app) = place.split_once(' ').unwrap();
         let place = Place {
@@ -267,7 +308,7 @@ mod tests {
 
     #[test]
     fn labels_count_from_the_first() {
-        let label = |key: &str| model::PriorityLabel {
+        let label = |key: &str| PriorityLabel {
             key: key.into(),
             value: None,
         };

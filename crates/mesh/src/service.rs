@@ -7,7 +7,7 @@ use ir::{IpNet, Registry, ServiceRef};
 use model::{
     Addressing, EntryPort, ExportTo, HostPattern, Hostname, Layer, Location, Namespace, Object,
     Port, PortName, Protocol, Resolution, Selector, Service, ServiceEntry, ServicePort, Spec,
-    TargetPort, WorkloadEntry,
+    TargetPort, TrafficDistribution, WorkloadEntry,
 };
 
 use crate::host_index::Ranked;
@@ -37,6 +37,10 @@ pub struct MeshService {
     pub listed: Arc<[WorkloadEntry]>,
     /// Whether unready endpoints count.
     pub publish_not_ready: bool,
+    /// Whether callers reach endpoints of their own node only.
+    pub node_local: bool,
+    /// Which endpoints are preferred where no DestinationRule says.
+    pub distribution: TrafficDistribution,
     /// Who declares it.
     pub registry: Registry,
     /// Whether it is part of the mesh.
@@ -173,6 +177,8 @@ fn of_service(object: &Object, service: &Service) -> Option<MeshService> {
         selector: service.selector.clone(),
         listed: Arc::new([]),
         publish_not_ready: service.publish_not_ready,
+        node_local: service.node_local,
+        distribution: service.distribution,
         registry: Registry::Kubernetes,
         in_mesh: true,
         subject_alt_names: Arc::new([]),
@@ -226,6 +232,8 @@ fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
         selector: entry.selector.clone(),
         listed: Arc::clone(&entry.endpoints),
         publish_not_ready: false,
+        node_local: false,
+        distribution: TrafficDistribution::Any,
         registry: Registry::External,
         in_mesh: entry.location == Location::Internal,
         subject_alt_names: Arc::clone(&entry.subject_alt_names),

@@ -20,6 +20,22 @@ pub struct Service {
     pub export_to: ExportTo,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `spec.internalTrafficPolicy` is `Local`: callers reach endpoints of their own node only.
+    pub node_local: bool,
+    /// `spec.trafficDistribution`, or the annotation of its name.
+    pub distribution: TrafficDistribution,
+}
+
+/// Which endpoints of a Service are preferred (`spec.trafficDistribution`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrafficDistribution {
+    /// None.
+    #[default]
+    Any,
+    /// `PreferClose`, `PreferSameZone`: those of the caller's zone.
+    SameZone,
+    /// `PreferSameNode`: those of the caller's node, then of its zone.
+    SameNode,
 }
 
 /// How a Service is addressed.

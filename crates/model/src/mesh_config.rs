@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TrustDomain, TrustDomains};
+use crate::{
+    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TcpKeepalive, TrustDomain,
+    TrustDomains,
+};
 
 /// MeshConfig with Istio's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +26,12 @@ pub struct MeshConfig {
     pub auto_mtls: bool,
     /// `localityLbSetting`: what holds where no DestinationRule says.
     pub locality: LocalityLb,
+    /// `connectTimeout`; none: 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// `tcpKeepalive`.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `h2UpgradePolicy` is `UPGRADE`.
+    pub h2_upgrade: bool,
     /// `discoverySelectors`; empty: every namespace exists for the mesh.
     pub discovery_selectors: Arc<[LabelSelector]>,
     /// `extensionProviders` that authorize, by name.
@@ -49,6 +59,9 @@ impl Default for MeshConfig {
             root_namespace: Namespace::istio_system(),
             auto_mtls: true,
             locality: LocalityLb::default(),
+            connect_timeout: None,
+            tcp_keepalive: None,
+            h2_upgrade: false,
             discovery_selectors: Arc::new([]),
             authorizers: BTreeMap::new(),
         }

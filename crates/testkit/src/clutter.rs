@@ -138,7 +138,6 @@ const UNTRANSLATED: &[(&str, &str, &str)] = &[
     ),
     ("/spec/trafficPolicy/tls", "credentialName", r#""secret""#),
     ("/spec", "externalIPs", r#"["192.0.2.1"]"#),
-    ("/spec", "trafficDistribution", r#""PreferClose""#),
 ];
 
 /// Random JSON: all types, nested a little.

@@ -116,9 +116,9 @@ fn common_lb_config(cluster: &Cluster) -> envoy::cluster::CommonLbConfig {
         healthy_panic_threshold: Some(Percent {
             value: f64::from(percent),
         }),
-        locality_config_specifier: cluster.weighs_localities.then(|| {
-            LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})
-        }),
+        locality_config_specifier: cluster.weighs_localities.then_some(
+            LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}),
+        ),
         ..Default::default()
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
 use model::{
-    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, PortPolicy, Protocol, SpiffeId,
+    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, PortPolicy, Protocol,
+    SpiffeId,
 };
 
 use crate::endpoints::{facts, of_port};
@@ -60,6 +61,24 @@ pub(crate) struct Seen<'a> {
     pub port: &'a MeshPort,
     pub labels: Labels,
     pub policy: PortPolicy,
+    /// Whether the mesh carries HTTP/1.1 over HTTP/2 where no rule says.
+    pub upgrades: bool,
+}
+
+/// What MeshConfig says where the rules leave something open.
+fn with_defaults(config: &MeshConfig, mut policy: PortPolicy) -> PortPolicy {
+    if config.connect_timeout.is_none() && config.tcp_keepalive.is_none() {
+        return policy;
+    }
+    let pool = policy.connection_pool.get_or_insert_default();
+    pool.connect_timeout = pool.connect_timeout.or(config.connect_timeout);
+    if let Some(mesh) = &config.tcp_keepalive {
+        let own = pool.tcp_keepalive.get_or_insert_default();
+        own.probes = own.probes.or(mesh.probes);
+        own.time = own.time.or(mesh.time);
+        own.interval = own.interval.or(mesh.interval);
+    }
+    policy
 }
 
 /// The port or subset that a key names, if the scope sees the service and the subset exists.
@@ -71,13 +90,14 @@ pub(crate) fn see<'a>(mesh: &'a Mesh, scope: &Scope, key: &ClusterKey) -> Option
         Some(name) => Some(rules.subset(name)?.clone()),
         None => None,
     };
-    let policy = rules.policy(key.port, subset.as_ref());
+    let policy = with_defaults(mesh.config(), rules.policy(key.port, subset.as_ref()));
     let labels = subset.map(|subset| subset.labels).unwrap_or_default();
     Some(Seen {
         service,
         port,
         labels,
         policy,
+        upgrades: mesh.config().h2_upgrade,
     })
 }
 
@@ -156,13 +176,15 @@ pub(crate) fn endpoints_key(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Opt
         host: key.host.clone(),
         port: key.port,
         preference: preference_of(mesh, &seen),
+        node_local: seen.service.node_local,
         labels: seen.labels,
     })
 }
 
-/// Which endpoints of a cluster a scope prefers; none: all are alike.
-pub(crate) fn preference(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Option<Preference> {
-    preference_of(mesh, &see(mesh, scope, key)?)
+/// Whether the endpoints of a cluster depend on where a client of the scope is.
+pub(crate) fn is_choosy(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> bool {
+    see(mesh, scope, key)
+        .is_some_and(|seen| seen.service.node_local || preference_of(mesh, &seen).is_some())
 }
 
 fn preference_of(mesh: &Mesh, seen: &Seen<'_>) -> Option<Preference> {
@@ -172,18 +194,24 @@ fn preference_of(mesh: &Mesh, seen: &Seen<'_>) -> Option<Preference> {
     let own = seen.policy.load_balancer.as_ref();
     let own = own.and_then(|lb| lb.locality.as_ref());
     let ejects = seen.policy.outlier_detection.is_some();
-    Preference::of(own.unwrap_or(&mesh.config().locality), ejects)
+    let of_service = Preference::of_service(seen.service.distribution);
+    match (own, of_service) {
+        (None, Some(of_service)) => Some(of_service),
+        (own, _) => Preference::of(own.unwrap_or(&mesh.config().locality), ejects),
+    }
 }
 
 fn upstream_protocol(seen: &Seen<'_>) -> UpstreamProtocol {
     let pool = seen.policy.connection_pool.as_ref();
-    let upgrade = pool.and_then(|pool| pool.h2_upgrade) == Some(true);
+    let upgrade = pool.and_then(|pool| pool.h2_upgrade);
     match seen.port.protocol {
         Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => UpstreamProtocol::Http2,
         Protocol::Http | Protocol::Auto if pool.is_some_and(|pool| pool.use_client_protocol) => {
             UpstreamProtocol::FollowCaller
         }
-        Protocol::Http | Protocol::Auto if upgrade => UpstreamProtocol::Http2,
+        Protocol::Http | Protocol::Auto if upgrade == Some(true) => UpstreamProtocol::Http2,
+        // The mesh's wish is for ports that are HTTP for sure.
+        Protocol::Http if upgrade.is_none() && seen.upgrades => UpstreamProtocol::Http2,
         Protocol::Http => UpstreamProtocol::Http1,
         Protocol::Auto => UpstreamProtocol::FollowCaller,
         Protocol::Https

@@ -101,7 +101,9 @@ pub fn nearby(
     key: &crate::key::ClusterKey,
     client: &Proximity,
 ) -> Option<Nearby> {
-    cluster::preference(mesh, scope, key)?;
+    if !cluster::is_choosy(mesh, scope, key) {
+        return None;
+    }
     if let Some(key) = cluster::endpoints_key(mesh, scope, key) {
         return Some(Nearby::Endpoints(key));
     }

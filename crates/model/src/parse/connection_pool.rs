@@ -68,7 +68,8 @@ fn read_tcp(
     );
 }
 
-fn read_keepalive(
+/// Reads keepalive probes.
+pub(super) fn read_keepalive(
     wire: istio_api::TcpKeepalive,
     at: &At<'_>,
     notes: &mut Notes<'_>,

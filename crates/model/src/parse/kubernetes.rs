@@ -11,13 +11,15 @@ use super::value::text;
 use crate::{
     Addressing, Code, Deployment, EndpointSlice, ExportTo, Labels, Locality, Meta, Name, Node, Pod,
     Port, PortName, Protocol, Selector, Service, ServiceAccount, ServicePort, SliceEndpoint,
-    TargetPort,
+    TargetPort, TrafficDistribution,
 };
 
 /// The annotation that says which namespaces see a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// The label that says to which Service an EndpointSlice belongs.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Annotation: `spec.trafficDistribution` for clusters that do not have the field.
+const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 /// The labels that say where a Node stands.
 const REGION: &str = "topology.kubernetes.io/region";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -50,10 +52,22 @@ pub(super) fn service(wire: istio_api::Service, meta: &Meta, notes: &mut Notes<'
     } = spec;
     let local = internal_traffic_policy.filter(|policy| policy != "Cluster");
     let sticky = session_affinity.filter(|affinity| affinity != "None");
-    notes.not_yet(&SPEC.field("externalIPs"), &external_ips);
-    notes.not_yet(&SPEC.field("internalTrafficPolicy"), &local);
-    notes.not_yet(&SPEC.field("trafficDistribution"), &traffic_distribution);
-    notes.not_yet(&SPEC.field("sessionAffinity"), &sticky);
+    if sticky.is_some() {
+        notes.warn(
+            &SPEC.field("sessionAffinity"),
+            Code::SchemaWarning,
+            "callers with a proxy do not keep to one endpoint by it, as in Istio",
+            "write a DestinationRule with `loadBalancer: {consistentHash: {useSourceIp: true}}`",
+        );
+    }
+    if !external_ips.is_empty() {
+        notes.warn(
+            &SPEC.field("externalIPs"),
+            Code::SchemaWarning,
+            "proxies do not know a Service by its external addresses, as in Istio",
+            "calls to them pass as they are; call the Service by its name",
+        );
+    }
     let addressing = if type_.as_deref() == Some("ExternalName") {
         external(external_name, notes)
     } else {
@@ -66,6 +80,8 @@ pub(super) fn service(wire: istio_api::Service, meta: &Meta, notes: &mut Notes<'
         ports: service_ports(ports, notes),
         export_to: exported(meta, notes),
         publish_not_ready: publish_not_ready_addresses.unwrap_or(false),
+        node_local: local.is_some_and(|policy| policy == "Local"),
+        distribution: distribution(traffic_distribution, meta, notes),
     }
 }
 
@@ -80,6 +96,29 @@ fn external(name: Option<String>, notes: &mut Notes<'_>) -> Addressing {
         Some(host) => Addressing::ExternalName(host),
         None => Addressing::Headless,
     }
+}
+
+/// Kubernetes' field, else Istio's annotation for clusters that do not have it.
+fn distribution(wire: Option<String>, meta: &Meta, notes: &mut Notes<'_>) -> TrafficDistribution {
+    let of_word = |word: &str| match word.to_ascii_lowercase().as_str() {
+        "preferclose" | "prefersamezone" => Some(TrafficDistribution::SameZone),
+        "prefersamenode" => Some(TrafficDistribution::SameNode),
+        _ => None,
+    };
+    let annotated = || meta.annotations.get(DISTRIBUTION).and_then(of_word);
+    let Some(word) = wire else {
+        return annotated().unwrap_or_default();
+    };
+    let found = of_word(&word);
+    if found.is_none() {
+        notes.warn(
+            &SPEC.field("trafficDistribution"),
+            Code::SchemaWarning,
+            format!("{word:?} is not known"),
+            "no endpoint is preferred; write PreferClose, PreferSameZone or PreferSameNode",
+        );
+    }
+    found.unwrap_or_default()
 }
 
 fn addressing(one: Option<String>, all: Vec<String>, notes: &mut Notes<'_>) -> Addressing {

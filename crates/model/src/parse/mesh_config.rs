@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use istio_api::MeshH2UpgradePolicy;
 use istio_api::OutboundTrafficPolicyMode;
 use istio_api::mesh_config::KNOWN;
 use serde_json::Value;
 
 use super::access_log_format;
+use super::connection_pool;
 use super::decode::{Decoded, Unknown, decode};
 use super::extension_provider;
 use super::locality;
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
-use super::value::text;
+use super::value::{MILLISECOND, text};
 use crate::{
     AccessLog, AccessLogFormat, Code, LabelExpression, LabelSelector, MeshConfig,
     OutboundTrafficPolicy, TrustDomain,
@@ -32,6 +34,9 @@ const READ: &[&str] = &[
     "trustDomainAliases",
     "extensionProviders",
     "localityLbSetting",
+    "connectTimeout",
+    "tcpKeepalive",
+    "h2UpgradePolicy",
 ];
 
 /// The fields inside of those that are read.
@@ -65,6 +70,9 @@ const IN_FIELDS: &[&str] = &[
     "enabled",
     "from",
     "to",
+    "probes",
+    "time",
+    "interval",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
@@ -84,6 +92,9 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         trust_domain_aliases,
         extension_providers,
         locality_lb_setting,
+        connect_timeout: timeout,
+        tcp_keepalive,
+        h2_upgrade_policy,
         rest,
     } = wire;
     others(&rest, notes);
@@ -110,6 +121,17 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         locality: locality_lb_setting
             .and_then(|wire| locality::read(wire, true, &At::root("localityLbSetting"), notes))
             .unwrap_or(default.locality),
+        connect_timeout: notes.duration(
+            &At::root("connectTimeout"),
+            timeout.as_deref(),
+            MILLISECOND,
+        ),
+        tcp_keepalive: tcp_keepalive
+            .map(|wire| connection_pool::read_keepalive(wire, &At::root("tcpKeepalive"), notes)),
+        h2_upgrade: match h2_upgrade_policy {
+            Some(MeshH2UpgradePolicy::Upgrade) => true,
+            Some(MeshH2UpgradePolicy::DoNotUpgrade) | None => false,
+        },
         discovery_selectors: selectors(discovery_selectors, notes),
         trust_domain_aliases: aliases(&trust_domain_aliases, notes),
         authorizers: extension_provider::read(extension_providers, notes),

@@ -42,6 +42,10 @@ pub(super) fn service(dice: &mut Dice) -> Value {
         &[
             ("publishNotReadyAddresses", &|_| json!(true)),
             ("sessionAffinity", &|_| json!("ClientIP")),
+            ("internalTrafficPolicy", &|_| json!("Local")),
+            ("trafficDistribution", &|dice| {
+                dice.one(&["PreferClose", "PreferSameNode"]).into()
+            }),
         ],
     );
     if dice.once_in(4) {
@@ -91,6 +95,9 @@ pub(super) fn pod(dice: &mut Dice) -> Value {
         pod["metadata"]["labels"]["istio-locality"] = dice.one(&["eu.a", "eu.b.1", "us.a"]).into();
     }
     pod["spec"]["serviceAccountName"] = dice.one(&ACCOUNTS).into();
+    if dice.once_in(2) {
+        pod["spec"]["nodeName"] = dice.one(&["node-1", "node-2"]).into();
+    }
     let ports = dice.many(0, 2, |dice| {
         json!({"name": dice.one(&["web", "http-a", "tcp"]), "containerPort": dice.one(&TARGETS)})
     });

@@ -48,10 +48,14 @@ fn services() {
     service(
         json!({"sessionAffinity": "ClientIP", "internalTrafficPolicy": "Local", "trafficDistribution": "PreferClose"}),
         "applied",
+        &["warning IST0133 spec.sessionAffinity"],
+    );
+    service(
+        json!({"externalIPs": ["192.0.2.1"], "trafficDistribution": "Far"}),
+        "applied",
         &[
-            "warning LAT0004 spec.internalTrafficPolicy",
-            "warning LAT0004 spec.sessionAffinity",
-            "warning LAT0004 spec.trafficDistribution",
+            "warning IST0133 spec.externalIPs",
+            "warning IST0133 spec.trafficDistribution",
         ],
     );
     service(

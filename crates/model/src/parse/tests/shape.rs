@@ -270,6 +270,9 @@ fn the_mesh_config_says_what_is_not_yet() {
             root_namespace: "root".parse().unwrap(),
             auto_mtls: false,
             locality: crate::LocalityLb::default(),
+            connect_timeout: None,
+            tcp_keepalive: None,
+            h2_upgrade: false,
             discovery_selectors: Arc::new([crate::LabelSelector {
                 labels: [("mesh", "yes")].into_iter().collect(),
                 expressions: Arc::new([crate::LabelExpression::NotIn(
