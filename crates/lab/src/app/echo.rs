@@ -1,7 +1,8 @@
 //! The echo server's answers: who answered, and what it was asked, as JSON.
 //!
 //! The query of a request can ask for more: `status=503` answers so; `delay_ms=200` waits first; `fail_first=2&id=x`
-//! answers the first two requests of that id with 503; `header=x-user:alice` adds a header; `only=NAME` confines all of these to the workload of that name.
+//! answers the first two requests of that id with 503; `header=x-user:alice` adds a header; `only=NAME` confines all of these to the workload of that name;
+//! `seen=x` asks how many requests of an id there were.
 //! A request with content type `application/grpc` is echoed frame by frame, for as long as the caller sends.
 
 use std::collections::BTreeMap;
@@ -55,8 +56,19 @@ pub struct Answer {
     pub tunnel: Option<String>,
     /// The number of the connection on which it was asked, as the app counts them.
     pub connection: u64,
+    /// How many requests of the id that is asked for the workload has had.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub seen: u32,
     /// The headers that it got; several values of one are joined by a comma.
     pub headers: BTreeMap<String, String>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Answer {
@@ -94,6 +106,7 @@ pub struct Echo {
     app: Arc<App>,
     failed: Mutex<BTreeMap<String, u32>>,
     connections: AtomicU64,
+    seen: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Echo {
@@ -104,6 +117,7 @@ impl Echo {
             app,
             failed: Mutex::default(),
             connections: AtomicU64::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -128,6 +142,7 @@ impl Echo {
     ) -> Result<Response<Body>, Infallible> {
         let (head, body) = request.into_parts();
         let wishes = Wishes::read(head.uri.query().unwrap_or_default());
+        let seen = self.count(&wishes);
         let mine = wishes.only.is_none_or(|name| name == self.app.name);
         if mine && !wishes.delay.is_zero() {
             tokio::time::sleep(wishes.delay).await;
@@ -157,6 +172,7 @@ impl Echo {
                 .path_and_query()
                 .map_or_else(String::new, ToString::to_string),
             headers: all_headers(&head.headers),
+            seen,
             ..self.answer(&at)
         };
         let text = serde_json::to_vec(&answer).unwrap_or_default();
@@ -211,6 +227,15 @@ impl Echo {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Counts a request by its id; how many there were of the id that it asks for.
+    fn count(&self, wishes: &Wishes<'_>) -> u32 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wishes.id.is_empty() {
+            *seen.entry(wishes.id.to_owned()).or_default() += 1;
+        }
+        seen.get(wishes.seen).copied().unwrap_or(0)
+    }
+
     fn status(&self, wishes: &Wishes<'_>) -> StatusCode {
         if wishes.fail_first == 0 {
             return wishes.status;
@@ -232,6 +257,7 @@ struct Wishes<'a> {
     delay: Duration,
     fail_first: u32,
     id: &'a str,
+    seen: &'a str,
     only: Option<&'a str>,
     header: Option<(&'a str, &'a str)>,
 }
@@ -254,6 +280,7 @@ impl<'a> Wishes<'a> {
             delay: Duration::from_millis(u64::from(number("delay_ms").unwrap_or(0))),
             fail_first: number("fail_first").unwrap_or(0),
             id: get("id").unwrap_or_default(),
+            seen: get("seen").unwrap_or_default(),
             only: get("only"),
             header: get("header").and_then(|pair| pair.split_once(':')),
         }

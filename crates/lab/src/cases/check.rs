@@ -12,6 +12,10 @@ use crate::mesh::{Mesh, MeshError};
 /// How long a line of an access log or a metric may take to appear: Envoy writes the one when ten seconds are over, and
 /// merges histograms every five.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// How long the copy of a request may take.
+const ARRIVAL: Duration = Duration::from_millis(500);
+/// The port at which servers are asked what they counted.
+const ECHO: u16 = 9080;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Makes the calls; what is not as it must be, a line each. Who is `patient` waits for logs and metrics.
@@ -23,8 +27,9 @@ pub async fn check(mesh: &Mesh, check: &Check, patient: bool) -> Result<Vec<Stri
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
+    let number = u64::try_from(now.as_micros()).unwrap_or(0);
     let command = Command::Calls {
-        call: check.call(u64::try_from(now.as_micros()).unwrap_or(0)),
+        call: check.call(number),
         count: check.count(),
         parallel: check.parallel.max(1),
     };
@@ -48,6 +53,9 @@ pub async fn check(mesh: &Mesh, check: &Check, patient: bool) -> Result<Vec<Stri
     each(&check.expect, &outcomes, &mut wrong);
     shares(&check.expect, &outcomes, &mut wrong);
     numbers(&check.expect, &outcomes, &mut wrong);
+    if wrong.is_empty() {
+        received(mesh, &check.expect, number, &mut wrong).await?;
+    }
     if wrong.is_empty() {
         before.compare(mesh, check, patient, &mut wrong).await?;
     }
@@ -115,6 +123,12 @@ fn each(expect: &Expect, outcomes: &[Outcome], wrong: &mut Vec<String>) {
         let got = |a: &Answer| a.headers.get(name).cloned().unwrap_or_default();
         rule(&format!("header {name} is not {value:?}"), &|o| {
             answer(o).is_none_or(|a| got(a) != *value)
+        });
+    }
+    for (name, value) in &expect.answer {
+        let got = |o: &Outcome| o.headers.get(name).cloned().unwrap_or_default();
+        rule(&format!("the response's {name} is not {value:?}"), &|o| {
+            got(o) != *value
         });
     }
     if let Some([least, most]) = expect.took_ms {
@@ -208,6 +222,33 @@ fn numbers(expect: &Expect, outcomes: &[Outcome], wrong: &mut Vec<String>) {
             wrong.push(format!("{seen} {what}, not {least} to {most}"));
         }
     }
+}
+
+/// What the servers have counted. Copies of requests may arrive late: too few of them are waited for.
+async fn received(
+    mesh: &Mesh,
+    expect: &Expect,
+    number: u64,
+    wrong: &mut Vec<String>,
+) -> Result<(), MeshError> {
+    let url = format!("http://127.0.0.1:{ECHO}/?seen={number}");
+    for (workload, [least, most]) in &expect.received {
+        let until = Instant::now() + ARRIVAL;
+        let seen = loop {
+            let asked = mesh.call(workload, Call::get(&url)).await?;
+            let seen = asked.answer.map_or(0, |answer| answer.seen);
+            if seen >= *least || Instant::now() > until {
+                break seen;
+            }
+            tokio::time::sleep(POLL).await;
+        };
+        if !(*least..=*most).contains(&seen) {
+            wrong.push(format!(
+                "{workload} has got {seen} requests, not {least} to {most}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What was counted before the calls.

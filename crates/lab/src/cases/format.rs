@@ -114,6 +114,10 @@ pub struct Expect {
     pub connections: Option<[usize; 2]>,
     /// The path that the server got.
     pub path: Option<String>,
+    /// Headers of the response; an empty value: the header is absent.
+    pub answer: BTreeMap<String, String>,
+    /// How many of the requests with the id `{n}` (`id={n}` in the URL) a workload has had, at least and at most.
+    pub received: BTreeMap<String, [u32; 2]>,
     /// A part of the body, where no echo server wrote it.
     pub body: Option<String>,
     /// The cluster of the caller's Envoy that all calls went through.
