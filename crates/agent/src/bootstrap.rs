@@ -118,8 +118,11 @@ fn stats() -> Value {
         "shadow_denied",
         "downstream_cx_active",
     ];
+    // Routes have counters where a VirtualService gives them a `statPrefix`.
+    let routes = json!({ "safe_regex": { "regex": r"vhost\..*\.route\..*" } });
     let prefixes = prefixes.map(|prefix| json!({ "prefix": prefix }));
     let suffixes = suffixes.map(|suffix| json!({ "suffix": suffix }));
+    let patterns = prefixes.into_iter().chain(suffixes).chain([routes]);
     json!({
         "use_all_default_tags": false,
         "stats_tags": [
@@ -128,10 +131,12 @@ fn stats() -> Value {
             tag("response_code", r"_rq(_(\d{3}))$"),
             tag("response_code_class", r"_rq(_(\dxx))$"),
             tag("http_conn_manager_prefix", r"^http\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"),
+            tag("virtual_host", r"^vhost\.((.+?)\.)route\."),
+            tag("route", r"^vhost\..+?\.route\.(([^.]+)\.)"),
             tag("listener_address", r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"),
         ],
         "stats_matcher": {
-            "inclusion_list": { "patterns": prefixes.into_iter().chain(suffixes).collect::<Vec<_>>() },
+            "inclusion_list": { "patterns": patterns.collect::<Vec<_>>() },
         },
     })
 }
