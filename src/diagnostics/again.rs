@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh::{Mesh, virtual_service_in};
-use model::{AuthorizationAction, HostPattern, HttpAction, Kind, Namespace, ObjectKey, Spec};
+use mesh::{Mesh, destination_hosts, virtual_service_in};
+use model::{AuthorizationAction, HostPattern, Kind, Namespace, ObjectKey, Spec};
 use store::Snapshot;
 
 /// Who refers to what.
@@ -66,6 +66,8 @@ impl References {
                 Kind::VirtualService => {
                     let both = hosts(before, key).into_iter().chain(hosts(now, key));
                     both.for_each(|host| self.of_host(&host, &mut again));
+                    let roots = [earlier, mesh].into_iter();
+                    again.extend(roots.flat_map(|mesh| mesh.delegating_to(key)).cloned());
                 }
                 Kind::DestinationRule => {
                     for host in hosts(before, key).into_iter().chain(hosts(now, key)) {
@@ -138,12 +140,8 @@ fn selects(kind: Kind) -> bool {
 /// The hosts that an object names.
 fn hosts(snapshot: &Snapshot, key: &ObjectKey) -> Vec<HostPattern> {
     if let Some((_, service)) = virtual_service_in(snapshot, key) {
-        let destinations = service.http.iter().flat_map(|route| match &route.action {
-            HttpAction::Route(list) => &**list,
-            HttpAction::Unavailable(_) => &[],
-        });
-        let destinations =
-            destinations.map(|weighted| HostPattern::Exact(weighted.destination.host.clone()));
+        let destinations = destination_hosts(service).into_iter();
+        let destinations = destinations.cloned().map(HostPattern::Exact);
         return service.hosts.iter().cloned().chain(destinations).collect();
     }
     match snapshot.get(key).map(|object| &object.spec) {

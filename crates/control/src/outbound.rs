@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mesh::{Affected, Key, Mesh, Scope, endpoints, endpoints_key, select};
-use model::Namespace;
+use mesh::{Affected, Group, Key, Mesh, Scope, endpoints, endpoints_key, select};
 use xds::{Half, Kind, Resource};
 
 use crate::memo::{Memo, Value};
@@ -15,9 +14,9 @@ use crate::slot::{NAME_TABLE, Slot, put};
 pub(crate) struct Outbound {
     base: HashMap<Slot, Arc<Value>>,
     base_half: Half,
-    /// Which slots a namespace may have otherwise, and the other way round.
-    apart: HashMap<Namespace, BTreeSet<Slot>>,
-    apart_of: HashMap<Slot, BTreeSet<Namespace>>,
+    /// Which slots a group of scopes may have otherwise, and the other way round.
+    apart: HashMap<Group, BTreeSet<Slot>>,
+    apart_of: HashMap<Slot, BTreeSet<Group>>,
     overlays: BTreeMap<Scope, Overlay>,
     /// What stands at a place, for explaining a resource.
     slots: HashMap<(Kind, Arc<str>, Arc<str>), Slot>,
@@ -68,13 +67,10 @@ impl Outbound {
             self.overlays
                 .iter()
                 .filter(|(_, o)| o.own.contains_key(&slot))
-                .filter_map(|(s, _)| s.namespace.clone()),
+                .flat_map(|(scope, _)| scope.groups()),
         );
         for (scope, overlay) in &mut self.overlays {
-            let stands_apart = scope
-                .namespace
-                .as_ref()
-                .is_some_and(|namespace| apart.contains(namespace));
+            let stands_apart = scope.groups().any(|group| apart.contains(&group));
             if !stands_apart && same {
                 continue;
             }
@@ -106,16 +102,16 @@ impl Outbound {
         }
     }
 
-    fn note_apart(&mut self, slot: &Slot, apart: &BTreeSet<Namespace>, exists: bool) {
+    fn note_apart(&mut self, slot: &Slot, apart: &BTreeSet<Group>, exists: bool) {
         let before = self.apart_of.remove(slot).unwrap_or_default();
-        for namespace in before.difference(apart) {
-            if let Some(slots) = self.apart.get_mut(namespace) {
+        for group in before.difference(apart) {
+            if let Some(slots) = self.apart.get_mut(group) {
                 slots.remove(slot);
             }
         }
-        for namespace in apart.difference(&before) {
+        for group in apart.difference(&before) {
             self.apart
-                .entry(namespace.clone())
+                .entry(group.clone())
                 .or_default()
                 .insert(slot.clone());
         }
@@ -141,12 +137,9 @@ impl Outbound {
             half: Arc::new(self.base_half.clone()),
             users: 1,
         };
-        let namespace = scope.namespace.as_ref();
-        for slot in namespace
-            .and_then(|namespace| self.apart.get(namespace))
-            .into_iter()
-            .flatten()
-        {
+        let apart = scope.groups().filter_map(|group| self.apart.get(&group));
+        let slots: BTreeSet<&Slot> = apart.flatten().collect();
+        for slot in slots {
             let now = resolve(mesh, scope, slot, memo);
             overlay.settle(slot, now, self.base.get(slot), &self.base_half);
         }

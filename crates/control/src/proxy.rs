@@ -230,6 +230,11 @@ fn scope(mesh: &Mesh, workload: &Workload) -> Scope {
             .filter(matches)
             .cloned()
             .collect(),
+        labels: mesh
+            .source_labels(&workload.namespace)
+            .filter(|labels| workload.labels.contain(labels))
+            .cloned()
+            .collect(),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{HashKey, StringMatch};
+use model::{
+    Body, Conditions, CorsPolicy, Fault, HashKey, Headers, Port, RedirectCode, RedirectScheme,
+    Share, StringMatch,
+};
 
 use crate::{ClusterName, RouteTableName, ServiceRef};
 
@@ -30,10 +33,18 @@ pub struct VirtualHost {
 pub struct Route {
     /// Its name in Envoy's logs: the VirtualService's route name, or `default`.
     pub name: Arc<str>,
+    /// What its counters begin with; none: it has no counters of its own.
+    pub stat_prefix: Option<Arc<str>>,
     /// Which requests it takes.
     pub matcher: RouteMatch,
     /// What it does with them.
     pub action: RouteAction,
+    /// What becomes of headers, whatever the action is; the authority is the action's.
+    pub headers: Headers,
+    /// Delays and errors before the action.
+    pub fault: Option<Fault>,
+    /// Which other origins browsers may call from.
+    pub cors: Option<Arc<CorsPolicy>>,
 }
 
 /// Which requests a route takes: all that is set must hold.
@@ -41,18 +52,33 @@ pub struct Route {
 pub struct RouteMatch {
     /// The path, without query.
     pub path: PathMatch,
+    /// Whether an exact path and a prefix are compared without regard to case.
+    pub ignore_path_case: bool,
+    /// The scheme.
+    pub scheme: Option<StringMatch>,
     /// The method.
     pub method: Option<StringMatch>,
-    /// Headers, ordered by name, lower case.
-    pub headers: Arc<[(Arc<str>, StringMatch)]>,
+    /// The host.
+    pub authority: Option<StringMatch>,
+    /// Headers.
+    pub headers: Conditions,
+    /// Headers of which none may match.
+    pub without_headers: Conditions,
+    /// Parameters of the query.
+    pub query_params: Conditions,
 }
 
 impl Default for RouteMatch {
     fn default() -> Self {
         Self {
             path: PathMatch::Prefix("/".into()),
+            ignore_path_case: false,
+            scheme: None,
             method: None,
+            authority: None,
             headers: Arc::new([]),
+            without_headers: Arc::new([]),
+            query_params: Arc::new([]),
         }
     }
 }
@@ -68,17 +94,66 @@ pub enum PathMatch {
     Regex(Arc<str>),
 }
 
+impl Route {
+    /// The route that does this with every request, and nothing else.
+    #[must_use]
+    pub fn of(name: impl Into<Arc<str>>, action: RouteAction) -> Self {
+        Self {
+            name: name.into(),
+            stat_prefix: None,
+            matcher: RouteMatch::default(),
+            action,
+            headers: Headers::default(),
+            fault: None,
+            cors: None,
+        }
+    }
+}
+
 /// What a route does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RouteAction {
     /// To one of these clusters, by weight.
     Forward(Forward),
+    /// Answers with another address.
+    Redirect(Redirect),
     /// Answers by itself.
     Respond {
         /// The HTTP status.
         status: u16,
-        /// The body: the reason, in words.
-        body: Arc<str>,
+        /// The body.
+        body: Body,
+    },
+}
+
+/// Requests are answered with another address; what is not said is as in the request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Redirect {
+    /// The path.
+    pub path: Option<NewPath>,
+    /// The host.
+    pub authority: Option<Arc<str>>,
+    /// The scheme.
+    pub scheme: Option<RedirectScheme>,
+    /// The port; none: the scheme's.
+    pub port: Option<Port>,
+    /// The status.
+    pub code: RedirectCode,
+}
+
+/// A path in place of the request's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NewPath {
+    /// The whole path.
+    Whole(Arc<str>),
+    /// What stands for the prefix, or for the whole path, that the route matched.
+    Matched(Arc<str>),
+    /// What stands for each part that an expression matches.
+    Regex {
+        /// RE2.
+        pattern: Arc<str>,
+        /// The replacement, with `\1` for the first group.
+        substitution: Arc<str>,
     },
 }
 
@@ -91,6 +166,48 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// None: no retries.
     pub retry: Option<Retry>,
+    /// The path that the service gets.
+    pub path: Option<NewPath>,
+    /// The host that the service gets.
+    pub authority: Option<Arc<str>>,
+    /// Clusters that get copies, in the VirtualService's order.
+    pub mirrors: Arc<[Mirror]>,
+}
+
+impl Forward {
+    /// Everything to one backend, without timeout, retries or changes.
+    #[must_use]
+    pub fn to(backend: Backend) -> Self {
+        Self::among([WeightedBackend {
+            backend,
+            weight: 1,
+            headers: Headers::default(),
+        }])
+    }
+
+    /// The same to several backends.
+    #[must_use]
+    pub fn among(backends: impl IntoIterator<Item = WeightedBackend>) -> Self {
+        Self {
+            backends: backends.into_iter().collect(),
+            timeout: None,
+            retry: None,
+            path: None,
+            authority: None,
+            mirrors: Arc::new([]),
+        }
+    }
+}
+
+/// Copies of requests, whose answers nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mirror {
+    /// Where they go.
+    pub cluster: ClusterName,
+    /// Whether the cluster is a service of the mesh, which is told who calls.
+    pub in_mesh: bool,
+    /// How many requests are copied.
+    pub share: Share,
 }
 
 /// A backend and its share.
@@ -100,6 +217,8 @@ pub struct WeightedBackend {
     pub backend: Backend,
     /// Its share of the sum of weights.
     pub weight: u32,
+    /// What becomes of headers here, beside what the route does.
+    pub headers: Headers,
 }
 
 /// Where a share of the requests goes.
@@ -149,4 +268,6 @@ pub struct Retry {
     pub backoff: Option<Duration>,
     /// Whether hosts that were tried are avoided.
     pub avoid_previous_hosts: bool,
+    /// Whether localities that were tried are avoided.
+    pub remote_localities: bool,
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use ir::{ClusterName, ListenerName, RouteTableName};
 use model::{
-    HostPattern, Hostname, Kind, Layer, Name, Namespace, ObjectKey, Port, Selector, SubsetName,
+    HostPattern, Hostname, Kind, Labels, Layer, Name, Namespace, ObjectKey, Port, Selector,
+    SubsetName,
 };
 
 use crate::endpoints::facts;
@@ -55,6 +56,8 @@ pub(crate) struct Touched {
     pub subsets: BTreeSet<SubsetName>,
     pub policies: BTreeSet<ObjectKey>,
     pub selecting: BTreeSet<Namespace>,
+    /// Labels of clients that VirtualServices tell apart now, or did.
+    pub clients: BTreeSet<Labels>,
 }
 
 impl Touched {
@@ -120,6 +123,12 @@ impl Touched {
             name: None,
         };
         affected.inbound.extend(served.chain(selecting).map(touch));
+        let clients = self.clients.iter().cloned();
+        affected.inbound.extend(clients.map(|labels| InboundTouch {
+            namespace: None,
+            selector: Selector::new(labels),
+            name: None,
+        }));
     }
 
     fn touch_policies(&mut self, old: &Mesh, new: &Mesh, affected: &mut Affected) {

@@ -1,25 +1,17 @@
 //! From inputs to `ir`: pure, and memoised by its caller, since equal inputs make equal nodes.
 
+mod route;
+
 use std::sync::Arc;
 
 use ir::{
     AuthorizationFilter, AuthorizationFilterName, Backend, Cluster, ClusterName, Discovery,
-    Forward, MeshTls, Node, OutboundListener, PathMatch, Retry, Route, RouteAction, RouteMatch,
-    RouteTable, Servers, UpstreamProtocol, UpstreamTls, VirtualHost, VirtualInbound,
-    VirtualOutbound, WeightedBackend,
+    Forward, MeshTls, Node, OutboundListener, Route, RouteAction, RouteTable, Servers,
+    UpstreamProtocol, UpstreamTls, VirtualHost, VirtualInbound, VirtualOutbound,
 };
-use model::{
-    ClientTls, ConnectionPool, Destination, HttpAction, HttpMatch, HttpRoute, LoadBalancer,
-    OutboundTrafficPolicy, Retries, StringMatch,
-};
+use model::{ClientTls, ConnectionPool, LoadBalancer, OutboundTrafficPolicy};
 
-use crate::select::{ClusterInputs, ClusterSource, InboundInputs, Inputs, VirtualHostInputs};
-
-/// Istio's default `retryOn`.
-const DEFAULT_RETRY_ON: &str =
-    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-/// Istio's default number of retries.
-const DEFAULT_RETRIES: u32 = 2;
+use crate::select::{ClusterInputs, ClusterSource, InboundInputs, Inputs};
 
 /// The node that inputs make.
 #[must_use]
@@ -28,7 +20,7 @@ pub fn build(inputs: &Inputs) -> Node {
         Inputs::Cluster(inputs) => Node::Cluster(cluster(inputs)),
         Inputs::Fixed(name) => Node::Cluster(fixed(name)),
         Inputs::RouteTable(name) => Node::RouteTable(RouteTable { name: name.clone() }),
-        Inputs::VirtualHost(inputs) => Node::VirtualHost(virtual_host(inputs)),
+        Inputs::VirtualHost(inputs) => Node::VirtualHost(route::virtual_host(inputs)),
         Inputs::CatchAll(policy, _) => Node::VirtualHost(catch_all(*policy)),
         Inputs::Listener(inputs) => Node::OutboundListener(OutboundListener {
             name: inputs.name.clone(),
@@ -198,179 +190,19 @@ fn catch_all(policy: OutboundTrafficPolicy) -> VirtualHost {
                 alpn: None,
                 hash: None,
             };
-            let backends = Arc::new([WeightedBackend {
-                backend: passthrough,
-                weight: 1,
-            }]);
-            (
-                "allow_any",
-                RouteAction::Forward(Forward {
-                    backends,
-                    timeout: None,
-                    retry: None,
-                }),
-            )
+            ("allow_any", RouteAction::Forward(Forward::to(passthrough)))
         }
         OutboundTrafficPolicy::RegistryOnly => (
             "block_all",
             RouteAction::Respond {
                 status: 502,
-                body: "".into(),
+                body: Arc::new([]),
             },
         ),
     };
     VirtualHost {
         name: name.into(),
         domains: Arc::new(["*".into()]),
-        routes: Arc::new([Route {
-            name: name.into(),
-            matcher: RouteMatch::default(),
-            action,
-        }]),
+        routes: Arc::new([Route::of(name, action)]),
     }
-}
-
-fn virtual_host(inputs: &VirtualHostInputs) -> VirtualHost {
-    let mut routes = Vec::new();
-    for route in inputs
-        .routing
-        .iter()
-        .flat_map(|service| service.http.iter())
-    {
-        let ends = route.matches.is_empty();
-        routes.extend(routes_of(inputs, route));
-        if ends {
-            break;
-        }
-    }
-    if routes.is_empty() {
-        routes.extend(inputs.own.as_ref().map(|own| own_route(own.clone())));
-    }
-    VirtualHost {
-        name: Arc::clone(&inputs.name),
-        domains: Arc::clone(&inputs.domains),
-        routes: routes.into(),
-    }
-}
-
-fn own_route(own: Backend) -> Route {
-    let backends = Arc::new([WeightedBackend {
-        backend: own,
-        weight: 1,
-    }]);
-    Route {
-        name: "default".into(),
-        matcher: RouteMatch::default(),
-        action: RouteAction::Forward(Forward {
-            backends,
-            timeout: None,
-            retry: retry(None),
-        }),
-    }
-}
-
-/// One route of Envoy for each match that may hold on this port.
-fn routes_of(inputs: &VirtualHostInputs, route: &HttpRoute) -> Vec<Route> {
-    let named = |matched: Option<&HttpMatch>| -> Arc<str> {
-        let name = route.name.as_deref().unwrap_or("default");
-        match (&route.name, matched.and_then(|m| m.name.as_deref())) {
-            (Some(_), Some(matched)) => format!("{name}.{matched}").into(),
-            _ => name.into(),
-        }
-    };
-    let action = action(inputs, route);
-    if route.matches.is_empty() {
-        return vec![Route {
-            name: named(None),
-            matcher: RouteMatch::default(),
-            action,
-        }];
-    }
-    let holds = |m: &&HttpMatch| !m.never && m.port.is_none_or(|port| port == inputs.port);
-    let of_match = |m: &HttpMatch| Route {
-        name: named(Some(m)),
-        matcher: matcher(m),
-        action: action.clone(),
-    };
-    route.matches.iter().filter(holds).map(of_match).collect()
-}
-
-fn matcher(m: &HttpMatch) -> RouteMatch {
-    let path = match &m.uri {
-        Some(StringMatch::Exact(text)) => PathMatch::Exact(Arc::clone(text)),
-        Some(StringMatch::Prefix(text)) => PathMatch::Prefix(Arc::clone(text)),
-        Some(StringMatch::Regex(regex)) => PathMatch::Regex(regex.as_str().into()),
-        Some(StringMatch::Present) | None => PathMatch::Prefix("/".into()),
-    };
-    RouteMatch {
-        path,
-        method: m.method.clone(),
-        headers: Arc::clone(&m.headers),
-    }
-}
-
-fn action(inputs: &VirtualHostInputs, route: &HttpRoute) -> RouteAction {
-    match &route.action {
-        HttpAction::Unavailable(reason) => RouteAction::Respond {
-            status: 503,
-            body: Arc::clone(reason),
-        },
-        HttpAction::Route(destinations) => RouteAction::Forward(Forward {
-            backends: destinations
-                .iter()
-                .map(|d| WeightedBackend {
-                    backend: resolved(inputs, &d.destination),
-                    weight: d.weight,
-                })
-                .collect(),
-            timeout: route.timeout.filter(|timeout| !timeout.is_zero()),
-            retry: retry(route.retries.as_ref()),
-        }),
-    }
-}
-
-fn resolved(inputs: &VirtualHostInputs, wanted: &Destination) -> Backend {
-    let found = inputs
-        .destinations
-        .iter()
-        .find(|(destination, _)| destination == wanted);
-    found.map_or_else(
-        || Backend::Missing {
-            wanted: wanted.host.as_str().into(),
-        },
-        |(_, backend)| backend.clone(),
-    )
-}
-
-fn retry(retries: Option<&Retries>) -> Option<Retry> {
-    let Some(retries) = retries else {
-        return Some(Retry {
-            attempts: DEFAULT_RETRIES,
-            on: DEFAULT_RETRY_ON.into(),
-            status_codes: Arc::new([]),
-            per_try_timeout: None,
-            backoff: None,
-            avoid_previous_hosts: true,
-        });
-    };
-    let words = retries
-        .retry_on
-        .as_deref()
-        .unwrap_or(if retries.status_codes.is_empty() {
-            DEFAULT_RETRY_ON
-        } else {
-            ""
-        });
-    let mut on: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
-    if !retries.status_codes.is_empty() && !on.contains(&"retriable-status-codes") {
-        on.push("retriable-status-codes");
-    }
-    (retries.attempts > 0).then(|| Retry {
-        attempts: retries.attempts,
-        on: on.join(",").into(),
-        status_codes: Arc::clone(&retries.status_codes),
-        per_try_timeout: retries.per_try_timeout,
-        backoff: retries.backoff,
-        avoid_previous_hosts: retries.ignore_previous_hosts.unwrap_or(true),
-    })
 }

@@ -3,20 +3,20 @@
 
 mod policy;
 mod refused;
+mod routes;
 
 pub use refused::diagnose_refused;
 
 use std::collections::BTreeSet;
 
 use model::{
-    Code, Diagnostic, Finding, HostPattern, HttpAction, Kind, Labels, Namespace, Object, ObjectKey,
-    Selector, Spec, VirtualService,
+    Code, Diagnostic, Finding, HostPattern, Kind, Labels, Namespace, Object, ObjectKey, Selector,
+    Spec, VirtualService,
 };
 
 use crate::instance::instances;
 use crate::mesh::Mesh;
 use crate::scope::Scope;
-use crate::service::MeshService;
 use crate::workload::Workload;
 
 /// The cross-object diagnostics of every object, good or refused.
@@ -83,8 +83,7 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
 type Found = Vec<(String, Finding)>;
 
 fn of_virtual_service(mesh: &Mesh, object: &Object, service: &VirtualService) -> Found {
-    let scope = Scope::of(object.key.namespace.clone());
-    let mut found = missing_destinations(mesh, &scope, service);
+    let mut found = routes::of_routes(mesh, &object.key.namespace, service);
     for (index, finding) in conflicts(mesh, &object.key, service) {
         found.push((format!("spec.hosts[{index}]"), finding));
     }
@@ -114,80 +113,6 @@ fn conflicts(mesh: &Mesh, key: &ObjectKey, service: &VirtualService) -> Vec<(usi
         }
     }
     found
-}
-
-fn missing_destinations(mesh: &Mesh, scope: &Scope, service: &VirtualService) -> Found {
-    let mut found = Vec::new();
-    for (route, http) in service.http.iter().enumerate() {
-        let HttpAction::Route(list) = &http.action else {
-            continue;
-        };
-        for (index, weighted) in list.iter().enumerate() {
-            let field =
-                |name: &str| format!("spec.http[{route}].route[{index}].destination.{name}");
-            let destination = &weighted.destination;
-            let Some(target) = mesh.services().visible(scope, &destination.host) else {
-                let hint = "create the Service or ServiceEntry, or correct the host; until then requests get 503";
-                let message = format!("no service {} exists", destination.host);
-                found.push((
-                    field("host"),
-                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
-                ));
-                continue;
-            };
-            if destination
-                .port
-                .is_some_and(|port| target.port(port).is_none())
-            {
-                let message = format!("{} has no such port", destination.host);
-                let hint = format!("it has: {}", ports_of(target));
-                found.push((
-                    field("port.number"),
-                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
-                ));
-            }
-            if destination.port.is_none() && target.ports.len() > 1 {
-                let message = format!(
-                    "{} has several ports and the route names none",
-                    destination.host
-                );
-                let hint = format!(
-                    "set destination.port.number to one of: {}",
-                    ports_of(target)
-                );
-                let finding =
-                    Finding::warning(Code::DestinationPortSelectorRequired, message, hint);
-                found.push((field("host"), finding));
-            }
-            let rules = mesh.rules(scope, &destination.host, target.namespace());
-            if let Some(subset) = destination
-                .subset
-                .as_ref()
-                .filter(|name| rules.subset(name).is_none())
-            {
-                let message = format!(
-                    "no DestinationRule makes a subset {subset} of {}",
-                    destination.host
-                );
-                let hint =
-                    "add the subset to the host's DestinationRule; until then requests get 503";
-                found.push((
-                    field("subset"),
-                    Finding::warning(Code::ReferencedResourceNotFound, message, hint),
-                ));
-            }
-        }
-    }
-    found
-}
-
-fn ports_of(service: &MeshService) -> String {
-    let numbers: Vec<String> = service
-        .ports
-        .iter()
-        .map(|port| port.number.to_string())
-        .collect();
-    numbers.join(", ")
 }
 
 fn of_destination_rule(mesh: &Mesh, object: &Object, rule: &model::DestinationRule) -> Found {

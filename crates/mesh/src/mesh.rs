@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use model::{
-    DestinationRule, HostPattern, Hostname, Kind, Locality, LocalityLb, MeshConfig, Name,
-    Namespace, Object, ObjectKey, PriorityLabel, Spec, TrafficDistribution,
+    DestinationRule, HostPattern, Hostname, Kind, Labels, Locality, LocalityLb, MeshConfig, Name,
+    Namespace, Object, ObjectKey, PriorityLabel, Spec, TrafficDistribution, VirtualService,
 };
 use store::{Delta, Snapshot};
 
 use crate::affected::{Affected, Touched};
 use crate::alias::{Alias, Aliases};
+use crate::delegates::{delegates, merged};
 use crate::host_index::{HostIndex, Ranked};
 use crate::policies::Policies;
 use crate::registry::{Services, change};
-use crate::routes::{destination_hosts, virtual_service_in};
+use crate::routes::{client_labels, destination_hosts, virtual_service_in};
 use crate::scope::Scope;
 use crate::service::MeshService;
 use crate::workload::Workload;
@@ -30,6 +31,12 @@ pub struct Mesh {
     aliases: Aliases,
     virtual_services: HostIndex,
     destination_rules: HostIndex,
+    /// The VirtualServices that delegate, with their delegates' routes.
+    merged: OrdMap<ObjectKey, Arc<VirtualService>>,
+    /// Which VirtualServices delegate to one.
+    delegating: OrdMap<ObjectKey, OrdSet<ObjectKey>>,
+    /// The labels of clients by which VirtualServices tell them apart.
+    clients: OrdMap<Labels, OrdSet<ObjectKey>>,
     /// Which VirtualServices lead to a host.
     leading_to: OrdMap<Hostname, OrdSet<ObjectKey>>,
     /// The EndpointSlices of a Service.
@@ -74,7 +81,7 @@ impl Mesh {
             everything: next.config != self.config,
             ..Touched::default()
         };
-        for key in &delta.changed {
+        for key in &next.with_roots(self, delta) {
             next.index(self, key, &mut touched);
         }
         let moved = next.services.settle_addresses(&touched.services);
@@ -146,10 +153,41 @@ impl Mesh {
         }
     }
 
+    /// What changed, and the VirtualServices that delegate to it.
+    fn with_roots(&mut self, before: &Self, delta: &Delta) -> BTreeSet<ObjectKey> {
+        let now = self.snapshot.clone();
+        let routes = || {
+            let changed = delta.changed.iter();
+            changed.filter(|key| key.kind == Kind::VirtualService)
+        };
+        for key in routes() {
+            for (snapshot, add) in [(&before.snapshot, false), (&now, true)] {
+                let service = virtual_service_in(snapshot, key).map(|(_, service)| service);
+                for delegate in service.into_iter().flat_map(|service| delegates(service)) {
+                    change(&mut self.delegating, delegate, key, add);
+                }
+            }
+        }
+        let roots = routes().flat_map(|key| self.delegating_to(key)).cloned();
+        delta.changed.iter().cloned().chain(roots).collect()
+    }
+
     fn index_routes(&mut self, before: &Self, key: &ObjectKey, touched: &mut Touched) {
         let now = self.snapshot.clone();
-        for (snapshot, add) in [(&before.snapshot, false), (&now, true)] {
-            let Some((meta, service)) = virtual_service_in(snapshot, key) else {
+        let own = virtual_service_in(&now, key).map(|(_, service)| service);
+        match own.and_then(|own| merged(&now, &key.namespace, own)) {
+            Some(merged) => self.merged.insert(key.clone(), Arc::new(merged)),
+            None => self.merged.remove(key),
+        };
+        let (old, new) = (
+            before.virtual_service(key),
+            self.virtual_service(key).cloned(),
+        );
+        self.index_clients(key, old, new.as_ref(), touched);
+        for (snapshot, service, add) in [(&before.snapshot, old, false), (&now, new.as_ref(), true)]
+        {
+            let meta = virtual_service_in(snapshot, key).map(|(meta, _)| meta);
+            let Some((meta, service)) = meta.zip(service) else {
                 continue;
             };
             for host in service.hosts.iter() {
@@ -170,6 +208,27 @@ impl Mesh {
                 }
                 if !set.is_empty() {
                     self.leading_to.insert(host.clone(), set);
+                }
+            }
+        }
+    }
+
+    /// By which labels a VirtualService tells clients apart; where that, or who sees it, changes, the clients that bear
+    /// them are looked at again.
+    fn index_clients(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Arc<VirtualService>>,
+        new: Option<&Arc<VirtualService>>,
+        touched: &mut Touched,
+    ) {
+        let before = old.map(|service| (client_labels(service), &service.export_to));
+        let now = new.map(|service| (client_labels(service), &service.export_to));
+        for (side, add) in [(&before, false), (&now, true)] {
+            for labels in side.iter().flat_map(|(labels, _)| labels) {
+                change(&mut self.clients, (*labels).clone(), key, add);
+                if before != now {
+                    touched.clients.insert((*labels).clone());
                 }
             }
         }
@@ -298,6 +357,20 @@ impl Mesh {
 
     pub(crate) fn virtual_services(&self) -> &HostIndex {
         &self.virtual_services
+    }
+
+    /// A VirtualService with its delegates' routes, if it delegates.
+    pub(crate) fn merged(&self, key: &ObjectKey) -> Option<&Arc<VirtualService>> {
+        self.merged.get(key)
+    }
+
+    /// The VirtualServices that delegate to one.
+    pub fn delegating_to(&self, key: &ObjectKey) -> impl Iterator<Item = &ObjectKey> {
+        self.delegating.get(key).into_iter().flatten()
+    }
+
+    pub(crate) fn clients(&self) -> &OrdMap<Labels, OrdSet<ObjectKey>> {
+        &self.clients
     }
 
     pub(crate) fn destination_rules(&self) -> &HostIndex {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{
-    Destination, HostPattern, Hostname, HttpAction, HttpRoute, Meta, ObjectKey, Spec,
-    VirtualService, WeightedDestination,
+    Client, Destination, HostPattern, Hostname, HttpAction, HttpRoute, Labels, Meta, Namespace,
+    ObjectKey, Spec, VirtualService, WeightedDestination,
 };
 use store::{RefusedScope, Snapshot};
 
@@ -13,10 +13,22 @@ use crate::mesh::Mesh;
 use crate::scope::Scope;
 
 impl Mesh {
-    /// A VirtualService by key, or what stands for one that was refused without a good version.
+    /// A VirtualService by key with its delegates' routes, or what stands for one that was refused without a good version.
     #[must_use]
     pub fn virtual_service(&self, key: &ObjectKey) -> Option<&Arc<VirtualService>> {
-        virtual_service_in(self.snapshot(), key).map(|(_, service)| service)
+        let own = || virtual_service_in(self.snapshot(), key).map(|(_, service)| service);
+        self.merged(key).or_else(own)
+    }
+
+    /// The `sourceLabels` of the VirtualServices that a namespace sees, ordered.
+    pub fn source_labels(&self, namespace: &Namespace) -> impl Iterator<Item = &Labels> {
+        let sees = |key: &ObjectKey| {
+            let service = self.virtual_service(key);
+            service.is_some_and(|service| service.export_to.shows_to(namespace))
+        };
+        let all = self.clients().iter();
+        all.filter(move |(_, keys)| keys.iter().any(sees))
+            .map(|(labels, _)| labels)
     }
 
     /// The VirtualService that routes a host for a scope: the most specific host, then the oldest.
@@ -98,20 +110,44 @@ pub fn virtual_service_in<'a>(
     }
 }
 
-/// Every destination that the routes of a VirtualService name.
+/// Every destination, of requests and of copies, that the routes of a VirtualService name.
 pub fn destinations(service: &VirtualService) -> BTreeSet<&Destination> {
-    let of_http = service.http.iter().flat_map(weighted);
+    let of_http = service.http.iter().flat_map(destinations_of);
     let of_connections = service.tls.iter().chain(service.tcp.iter());
     let of_connections = of_connections.flat_map(|route| route.destinations.iter());
-    let all = of_http.chain(of_connections);
-    all.map(|weighted| &weighted.destination).collect()
+    let of_connections = of_connections.map(|weighted| &weighted.destination);
+    of_http.chain(of_connections).collect()
 }
 
-fn weighted(route: &HttpRoute) -> &[WeightedDestination] {
-    match &route.action {
+fn destinations_of(route: &HttpRoute) -> impl Iterator<Item = &Destination> {
+    let weighted: &[WeightedDestination] = match &route.action {
         HttpAction::Route(list) => list,
-        HttpAction::Unavailable(_) => &[],
-    }
+        HttpAction::Redirect(_)
+        | HttpAction::DirectResponse { .. }
+        | HttpAction::Delegate(_)
+        | HttpAction::Unavailable(_) => &[],
+    };
+    let mirrors = route.all_mirrors().map(|mirror| &mirror.destination);
+    weighted.iter().map(|to| &to.destination).chain(mirrors)
+}
+
+/// Every condition on the client that decides about some route of a VirtualService.
+pub fn clients(service: &VirtualService) -> BTreeSet<&Client> {
+    let of_http = service.http.iter().flat_map(|route| route.matches.iter());
+    let of_http = of_http.map(|one| &one.client);
+    let of_connections = service.tls.iter().chain(service.tcp.iter());
+    let of_connections = of_connections.flat_map(|route| route.matches.iter());
+    let of_connections = of_connections.map(|one| &one.client);
+    of_http
+        .chain(of_connections)
+        .filter(|client| !client.is_anyone())
+        .collect()
+}
+
+/// The labels of clients that decide about some route of a VirtualService.
+pub fn client_labels(service: &VirtualService) -> BTreeSet<&Labels> {
+    let labels = clients(service).into_iter().map(|client| &client.labels);
+    labels.filter(|labels| !labels.is_empty()).collect()
 }
 
 /// Every host that the routes of a VirtualService lead to.

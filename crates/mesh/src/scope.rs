@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{ExportTo, Namespace, ObjectKey};
+use model::{Client, ExportTo, Labels, Namespace, ObjectKey};
+
+use crate::apart::Group;
 
 /// An outbound scope. Two workloads of equal scopes have equal outbound halves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +13,8 @@ pub struct Scope {
     pub namespace: Option<Namespace>,
     /// The DestinationRules whose `workloadSelector` matches the client, ordered.
     pub matched: Arc<[ObjectKey]>,
+    /// The `sourceLabels` of VirtualServices that the client bears, ordered.
+    pub labels: Arc<[Labels]>,
 }
 
 impl Scope {
@@ -19,7 +23,7 @@ impl Scope {
     pub fn of(namespace: Namespace) -> Self {
         Self {
             namespace: Some(namespace),
-            matched: Arc::new([]),
+            ..Self::default()
         }
     }
 
@@ -31,6 +35,21 @@ impl Scope {
             (Some(namespace), ExportTo::Namespaces(list)) => list.contains(namespace),
             (None, ExportTo::Namespaces(_)) => false,
         }
+    }
+
+    /// Whether a condition on the client holds here.
+    #[must_use]
+    pub fn is(&self, client: &Client) -> bool {
+        let Client { namespace, labels } = client;
+        let lives_there = namespace.as_ref().is_none_or(|there| self.is_in(there));
+        lives_there && (labels.is_empty() || self.labels.contains(labels))
+    }
+
+    /// The groups that it belongs to.
+    pub fn groups(&self) -> impl Iterator<Item = Group> {
+        let namespace = self.namespace.clone().map(Group::Namespace);
+        let labelled = (!self.labels.is_empty()).then_some(Group::Labelled);
+        namespace.into_iter().chain(labelled)
     }
 
     /// Whether the client lives in `namespace`.

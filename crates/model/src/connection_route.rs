@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::{HostPattern, Port, WeightedDestination};
+use crate::{Client, HostPattern, Port, WeightedDestination};
 
 /// `spec.tcp[]` or `spec.tls[]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub struct ConnectionMatch {
     pub destinations: Arc<[IpNet]>,
     /// `port`: the port that the client addressed.
     pub port: Option<Port>,
+    /// `sourceNamespace` and `sourceLabels`.
+    pub client: Client,
     /// It has a condition that is not understood, or that no sidecar meets: it matches no connection.
     pub never: bool,
 }

@@ -1,14 +1,16 @@
 //! VirtualService: how requests to a host are routed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::{ConnectionRoute, ExportTo, HostPattern, Hostname, Port, SubsetName};
+use crate::{
+    ConnectionRoute, ExportTo, HostPattern, Hostname, HttpRoute, Labels, Namespace, Port,
+    SubsetName,
+};
 
 /// `networking.istio.io` VirtualService, as far as it concerns sidecars.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualService {
-    /// `spec.hosts`, short names resolved.
+    /// `spec.hosts`, short names resolved; none: it is a delegate, whose routes other VirtualServices take.
     pub hosts: Arc<[HostPattern]>,
     /// Whether it applies to sidecars: `spec.gateways` is empty or names `mesh`.
     pub in_mesh: bool,
@@ -30,36 +32,21 @@ impl VirtualService {
     }
 }
 
-/// `spec.http[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HttpRoute {
-    /// `name`.
-    pub name: Option<Arc<str>>,
-    /// `match`: one of them must hold; none: every request.
-    pub matches: Arc<[HttpMatch]>,
-    /// What is done with the request.
-    pub action: HttpAction,
-    /// `timeout`; zero and absent: none.
-    pub timeout: Option<Duration>,
-    /// `retries`; absent: the mesh's default.
-    pub retries: Option<Retries>,
+/// The clients that a condition holds for; by default all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Client {
+    /// `sourceNamespace`: of this namespace; none: of any.
+    pub namespace: Option<Namespace>,
+    /// `sourceLabels`: the client bears all of these.
+    pub labels: Labels,
 }
 
-/// `spec.http[].match[]`: all that is set must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct HttpMatch {
-    /// `name`.
-    pub name: Option<Arc<str>>,
-    /// `uri`.
-    pub uri: Option<StringMatch>,
-    /// `method`.
-    pub method: Option<StringMatch>,
-    /// `headers`, ordered by name, lower case.
-    pub headers: Arc<[(Arc<str>, StringMatch)]>,
-    /// `port`: the port that the caller addressed.
-    pub port: Option<Port>,
-    /// It has a condition that is not understood: it matches no request, rather than too many.
-    pub never: bool,
+impl Client {
+    /// Whether every client is meant.
+    #[must_use]
+    pub fn is_anyone(&self) -> bool {
+        self.namespace.is_none() && self.labels.is_empty()
+    }
 }
 
 /// Istio's StringMatch; for headers also the empty match.
@@ -88,26 +75,16 @@ impl Regex {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the expression is empty".to_owned());
+        }
         if text.len() > MAX_REGEX {
             return Err(format!(
                 "the expression has {} bytes; at most {MAX_REGEX} are allowed",
                 text.len()
             ));
         }
-        let parsed = regex_syntax::ParserBuilder::new()
-            .nest_limit(100)
-            .unicode(false)
-            .utf8(false)
-            .build()
-            .parse(text)
-            .map_err(|error| {
-                error
-                    .to_string()
-                    .lines()
-                    .last()
-                    .unwrap_or("not a regular expression")
-                    .to_owned()
-            })?;
+        let parsed = parse(text)?;
         if repetitions(&parsed) > MAX_REPEATED {
             return Err(format!(
                 "the expression repeats more than {MAX_REPEATED} characters"
@@ -121,6 +98,25 @@ impl Regex {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// How many groups it captures, which a replacement may name.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        parse(&self.0).map_or(0, |parsed| parsed.properties().explicit_captures_len())
+    }
+}
+
+fn parse(text: &str) -> Result<regex_syntax::hir::Hir, String> {
+    let mut parser = regex_syntax::ParserBuilder::new()
+        .nest_limit(100)
+        .unicode(false)
+        .utf8(false)
+        .build();
+    parser.parse(text).map_err(|error| {
+        let text = error.to_string();
+        let last = text.lines().last();
+        last.unwrap_or("not a regular expression").to_owned()
+    })
 }
 
 /// RE2's own limit on counted repetition (`x{1000}`), applied to the product of nested ones.
@@ -141,24 +137,6 @@ fn repetitions(expression: &regex_syntax::hir::Hir) -> u64 {
     }
 }
 
-/// What a route does with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HttpAction {
-    /// `route`: to one of these, by weight. Weights sum to more than 0.
-    Route(Arc<[WeightedDestination]>),
-    /// The action cannot be carried out (broken, or not translated yet): 503 with this reason.
-    Unavailable(Arc<str>),
-}
-
-/// `spec.http[].route[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct WeightedDestination {
-    /// `destination`.
-    pub destination: Destination,
-    /// `weight`; a single destination without one has 100.
-    pub weight: u32,
-}
-
 /// `destination`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
@@ -168,23 +146,6 @@ pub struct Destination {
     pub subset: Option<SubsetName>,
     /// `port.number`.
     pub port: Option<Port>,
-}
-
-/// `spec.http[].retries`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Retries {
-    /// `attempts`; 0 switches retries off.
-    pub attempts: u32,
-    /// `perTryTimeout`.
-    pub per_try_timeout: Option<Duration>,
-    /// The conditions of `retryOn` that are not status codes, joined by `,`; none: Istio's default.
-    pub retry_on: Option<Arc<str>>,
-    /// The status codes of `retryOn`, ordered.
-    pub status_codes: Arc<[u32]>,
-    /// `backoff`: the base interval.
-    pub backoff: Option<Duration>,
-    /// `retryIgnorePreviousHosts`; absent: true.
-    pub ignore_previous_hosts: Option<bool>,
 }
 
 #[cfg(test)]

@@ -80,13 +80,13 @@ fn ordered<'a>(clusters: impl Iterator<Item = &'a ClusterName>) -> Arc<[ClusterN
 }
 
 fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
-    host.routes
-        .iter()
-        .flat_map(|route| match &route.action {
-            RouteAction::Forward(forward) => shares(forward),
-            RouteAction::Respond { status: _, body: _ } => Vec::new(),
-        })
-        .filter_map(|share| match &share.backend {
+    let forwarding = host.routes.iter().filter_map(|route| match &route.action {
+        RouteAction::Forward(forward) => Some(forward),
+        RouteAction::Redirect(_) | RouteAction::Respond { status: _, body: _ } => None,
+    });
+    forwarding.flat_map(|forward| {
+        let backends = shares(forward).into_iter();
+        let clusters = backends.filter_map(|share| match &share.backend {
             Backend::Cluster {
                 name,
                 service: _,
@@ -94,7 +94,9 @@ fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
                 hash: _,
             } => Some(name),
             Backend::Missing { wanted: _ } => None,
-        })
+        });
+        clusters.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
+    })
 }
 
 /// The cluster of the provider, where this filter asks one.
@@ -120,8 +122,8 @@ fn clusters_of_listener(listener: &OutboundListener) -> impl Iterator<Item = &Cl
 
 #[cfg(test)]
 mod tests {
-    use ir::model::Port;
-    use ir::{Forward, Route, RouteMatch, RouteTable, RouteTableName, WeightedBackend};
+    use ir::model::{Headers, Port};
+    use ir::{Forward, Route, RouteTable, RouteTableName, WeightedBackend};
 
     use super::*;
 
@@ -142,6 +144,7 @@ mod tests {
                 hash: None,
             },
             weight,
+            headers: Headers::default(),
         }
     }
 
@@ -149,15 +152,10 @@ mod tests {
         VirtualHost {
             name: name.into(),
             domains: Arc::new([name.into()]),
-            routes: Arc::new([Route {
-                name: "default".into(),
-                matcher: RouteMatch::default(),
-                action: RouteAction::Forward(Forward {
-                    backends: backends.into(),
-                    timeout: None,
-                    retry: None,
-                }),
-            }]),
+            routes: Arc::new([Route::of(
+                "default",
+                RouteAction::Forward(Forward::among(backends)),
+            )]),
         }
     }
 

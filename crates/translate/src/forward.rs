@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use envoy::route_action::ClusterSpecifier;
+use envoy::route_action::{ClusterSpecifier, HostRewriteSpecifier};
 use envoy::weighted_cluster::ClusterWeight;
 use envoy_api::envoy::config::route::v3 as envoy;
 use envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use envoy_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use envoy_api::{Any, pack};
-use ir::{Backend, ClusterName, Forward, Retry, WeightedBackend};
+use ir::model::Headers;
+use ir::{Backend, ClusterName, Forward, Mirror, Retry, RouteMatch, WeightedBackend};
 
 use crate::hash_policy::hash_policy;
+use crate::header_operations::changes;
+use crate::path_rewrite::{Rewrite, rewrite};
 use crate::proto::{duration, fit_weights, never, positive};
 use crate::route::respond;
+use crate::route_filters::sampled;
 use crate::{alpn, peer_metadata};
 
 /// How often Envoy looks for a host that was not tried yet, as istiod.
@@ -21,32 +26,87 @@ const HOST_SELECTION_ATTEMPTS: i64 = 5;
 /// Configuration of filters for one route or one of its clusters.
 type PerFilter = BTreeMap<String, Any>;
 
-/// What the route does, and the configuration of its filters.
-pub(crate) fn forward(to: &Forward) -> (envoy::route::Action, PerFilter) {
+/// What a route does, and what else of it depends on that.
+pub(crate) struct Forwarded<'a> {
+    /// The action.
+    pub action: envoy::route::Action,
+    /// The configuration of its filters.
+    pub per_filter: PerFilter,
+    /// Headers that its only cluster changes: the route does it for it.
+    pub headers: Option<&'a Headers>,
+}
+
+impl From<envoy::route::Action> for Forwarded<'_> {
+    fn from(action: envoy::route::Action) -> Self {
+        Self {
+            action,
+            per_filter: PerFilter::new(),
+            headers: None,
+        }
+    }
+}
+
+/// A route that sends requests on, which it matches so.
+pub(crate) fn forward<'a>(to: &'a Forward, matcher: &RouteMatch) -> Forwarded<'a> {
     let Forward {
         backends: _, // see `shares`
         timeout,
         retry,
+        path,
+        authority,
+        mirrors,
     } = to;
     let shares = shares(to);
     if let Some(body) = nowhere(&shares) {
-        return (respond(503, &body), PerFilter::new());
+        return respond(503, body.as_bytes()).into();
     }
-    let (cluster, per_filter) = match *shares {
-        [only] => (
-            ClusterSpecifier::Cluster(cluster(&only.backend).to_string()),
-            per_filter(&only.backend),
-        ),
-        _ => (
-            ClusterSpecifier::WeightedClusters(weighted(&shares)),
-            PerFilter::new(),
-        ),
+    let only = match *shares {
+        [only] => Some(only),
+        _ => None,
     };
-    let action = envoy::RouteAction {
-        hash_policy: hash_policies(&shares),
-        ..send(cluster, *timeout, retry.as_ref())
+    let cluster = match only {
+        Some(only) => ClusterSpecifier::Cluster(cluster(&only.backend).to_string()),
+        None => ClusterSpecifier::WeightedClusters(weighted(&shares)),
     };
-    (envoy::route::Action::Route(action), per_filter)
+    let mut action = send(cluster, *timeout, retry.as_ref());
+    // Istio: the route's word on the host stands above its only cluster's.
+    let authority = authority
+        .as_ref()
+        .or_else(|| only?.headers.authority.as_ref());
+    action.host_rewrite_specifier =
+        authority.map(|host| HostRewriteSpecifier::HostRewriteLiteral(host.to_string()));
+    match path.as_ref().map(|path| rewrite(path, matcher)) {
+        None => {}
+        Some(Rewrite::Whole(path) | Rewrite::Prefix(path)) => action.prefix_rewrite = path,
+        Some(Rewrite::Regex(regex)) => action.regex_rewrite = Some(regex),
+    }
+    action.hash_policy = hash_policies(&shares);
+    action.request_mirror_policies = mirrors.iter().map(mirror).collect();
+    Forwarded {
+        action: envoy::route::Action::Route(action),
+        per_filter: only
+            .map(|only| per_filter(&only.backend))
+            .unwrap_or_default(),
+        headers: only.map(|only| &only.headers),
+    }
+}
+
+/// Copies keep the host of their request; one that leaves the mesh does not say who calls.
+fn mirror(mirror: &Mirror) -> envoy::route_action::RequestMirrorPolicy {
+    let Mirror {
+        cluster,
+        in_mesh,
+        share,
+    } = mirror;
+    let withheld = (!in_mesh).then(peer_metadata::withheld_from_copy);
+    envoy::route_action::RequestMirrorPolicy {
+        cluster: cluster.to_string(),
+        runtime_fraction: Some(sampled(*share)),
+        trace_sampled: Some(false),
+        disable_shadow_host_suffix_append: true,
+        request_headers_mutations: withheld.into_iter().collect(),
+        ..Default::default()
+    }
 }
 
 /// The backends that are sent anything. Envoy need not know of the others.
@@ -97,14 +157,35 @@ fn weighted(shares: &[&WeightedBackend]) -> envoy::WeightedCluster {
     let clusters = shares
         .iter()
         .zip(fit_weights(&weights))
-        .map(|(share, weight)| ClusterWeight {
-            name: cluster(&share.backend).to_string(),
-            weight: Some(weight),
-            typed_per_filter_config: per_filter(&share.backend),
-            ..Default::default()
-        });
+        .map(|(share, weight)| cluster_weight(share, weight));
     envoy::WeightedCluster {
         clusters: clusters.collect(),
+        ..Default::default()
+    }
+}
+
+fn cluster_weight(share: &WeightedBackend, weight: u32) -> ClusterWeight {
+    let WeightedBackend {
+        backend,
+        weight: _, // `weight` fits Envoy
+        headers,
+    } = share;
+    let request = changes([&headers.request]);
+    let response = changes([&headers.response]);
+    let authority = headers.authority.as_ref();
+    ClusterWeight {
+        name: cluster(backend).to_string(),
+        weight: Some(weight),
+        typed_per_filter_config: per_filter(backend),
+        request_headers_to_add: request.add,
+        request_headers_to_remove: request.remove,
+        response_headers_to_add: response.add,
+        response_headers_to_remove: response.remove,
+        host_rewrite_specifier: authority.map(|host| {
+            envoy::weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(
+                host.to_string(),
+            )
+        }),
         ..Default::default()
     }
 }
@@ -158,6 +239,7 @@ fn retry_policy(retry: &Retry) -> envoy::RetryPolicy {
         per_try_timeout,
         backoff,
         avoid_previous_hosts,
+        remote_localities,
     } = retry;
     let avoid = avoid_previous_hosts.then(|| envoy::retry_policy::RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
@@ -182,6 +264,18 @@ fn retry_policy(retry: &Retry) -> envoy::RetryPolicy {
             0
         },
         retry_host_predicate: avoid.into_iter().collect(),
+        retry_priority: remote_localities.then(other_localities),
         ..Default::default()
+    }
+}
+
+/// Retries go to other priorities, which are other localities; as istiod, after every second try anew.
+fn other_localities() -> envoy::retry_policy::RetryPriority {
+    use envoy::retry_policy::retry_priority::ConfigType;
+    envoy::retry_policy::RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack(&PreviousPrioritiesConfig {
+            update_frequency: 2,
+        }))),
     }
 }

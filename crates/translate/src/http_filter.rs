@@ -9,6 +9,11 @@ use ir::{AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, HttpFi
 
 use crate::{alpn, authorization, peer_metadata};
 
+/// The fault filter's name, by which routes speak to it.
+pub(crate) const FAULT: &str = "envoy.filters.http.fault";
+/// The CORS filter's name.
+pub(crate) const CORS: &str = "envoy.filters.http.cors";
+
 /// Sorts the filters and gives each its configuration.
 pub(crate) fn http_filters(mut filters: Vec<HttpFilter>) -> Vec<hcm::HttpFilter> {
     filters.sort();
@@ -21,8 +26,8 @@ fn http_filter(filter: &HttpFilter) -> hcm::HttpFilter {
         HttpFilter::Authorization(stage) => authorization_filter(*stage),
         HttpFilter::GrpcStats => named("envoy.filters.http.grpc_stats", pack(&grpc_stats())),
         HttpFilter::Alpn => named(alpn::NAME, alpn::config()),
-        HttpFilter::Fault => named("envoy.filters.http.fault", pack(&HttpFault::default())),
-        HttpFilter::Cors => named("envoy.filters.http.cors", pack(&Cors::default())),
+        HttpFilter::Fault => named(FAULT, pack(&HttpFault::default())),
+        HttpFilter::Cors => named(CORS, pack(&Cors::default())),
         HttpFilter::Router => named("envoy.filters.http.router", pack(&Router::default())),
     }
 }

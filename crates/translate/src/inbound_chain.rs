@@ -201,6 +201,7 @@ fn routes(target: &Target<'_>) -> route::RouteConfiguration {
         per_try_timeout: None,
         backoff: None,
         avoid_previous_hosts: false,
+        remote_localities: false,
     };
     let specifier = route::route_action::ClusterSpecifier::Cluster(cluster.clone());
     let action = route::route::Action::Route(send(specifier, None, Some(&retry)));

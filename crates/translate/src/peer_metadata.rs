@@ -23,7 +23,7 @@ use crate::telemetry::{env, environment, key};
 /// The filter's name, Istio's: users' EnvoyFilters and the routes name it.
 pub(crate) const NAME: &str = "istio.metadata_exchange";
 /// The header: workload, namespace, canonical service, canonical revision and cluster, joined by `;`.
-const HEADER: &str = "x-lateen-peer";
+pub(crate) const HEADER: &str = "x-lateen-peer";
 /// The fields in the header, in order: where they stand on the server and where the client has them from.
 const FIELDS: [(&str, &str); 5] = [
     (key::WORKLOAD, env::WORKLOAD_NAME),
@@ -76,6 +76,13 @@ fn per_route(mutations: mutation::Mutations) -> Any {
     pack(&mutation::HeaderMutationPerRoute {
         mutations: Some(mutations),
     })
+}
+
+/// Takes the header out of the copy of a request.
+pub(crate) fn withheld_from_copy() -> HeaderMutation {
+    HeaderMutation {
+        action: Some(Action::Remove(HEADER.to_owned())),
+    }
 }
 
 fn remove() -> mutation::Mutations {

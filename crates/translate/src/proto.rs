@@ -165,6 +165,17 @@ pub(crate) fn inline_string(text: &str) -> core::DataSource {
     }
 }
 
+/// Bytes that stand in the configuration, readable where they are text.
+pub(crate) fn inline(bytes: &[u8]) -> core::DataSource {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => inline_string(text),
+        Err(_) => core::DataSource {
+            specifier: Some(core::data_source::Specifier::InlineBytes(bytes.to_vec())),
+            ..Default::default()
+        },
+    }
+}
+
 /// Weights whose sum Envoy accepts (at most the maximum of u32): scaled down together where it is larger, but none to 0.
 pub(crate) fn fit_weights(weights: &[u32]) -> Vec<u32> {
     let sum: u64 = weights.iter().copied().map(u64::from).sum();

@@ -3,6 +3,7 @@
 //! Read here a second time and in a simple way, one caller and one URL at a time, so that the control plane is not
 //! measured by itself. What this does not understand has no expectation.
 
+mod matching;
 mod policy;
 mod route;
 mod rule;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use http::Uri;
 use model::{
-    ClientTls, DestinationRule, HostPattern, Hostname, HttpAction, HttpMatch, HttpRoute, Kind,
-    Namespace, Object, Port, Spec, StringMatch, SubsetName, VirtualService, older_first,
+    ClientTls, DestinationRule, HostPattern, Hostname, HttpAction, Kind, Namespace, Object, Port,
+    Spec, SubsetName, VirtualService, older_first,
 };
-use regex::Regex;
 
 use super::Oracle;
+use super::matching::takes;
 use crate::folder::{Origin, Workload};
 
 /// What of a request decides where it goes.
@@ -48,6 +48,17 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What the host header says.
+    pub(super) fn authority(&self) -> String {
+        let of_url = || match self.port {
+            80 => self.host.clone(),
+            port => format!("{}:{port}", self.host),
+        };
+        self.headers.get("host").cloned().unwrap_or_else(of_url)
+    }
+}
+
 /// A destination with its share of the calls.
 #[derive(Clone, Debug)]
 pub(super) struct Target<'a> {
@@ -69,10 +80,16 @@ impl<'a> Oracle<'a> {
             && request.is_http
             && let Some(service) = self.virtual_service(&host, &namespace)
         {
-            let route = service.http.iter().find(|route| takes(route, request))?;
+            let route = service
+                .http
+                .iter()
+                .find(|route| takes(route, caller, request))?;
             let HttpAction::Route(destinations) = &route.action else {
                 return None;
             };
+            if route.fault.is_some() {
+                return None;
+            }
             let total: u32 = destinations
                 .iter()
                 .map(|destination| destination.weight)
@@ -228,43 +245,4 @@ fn entry_port(workload: &Workload, name: Option<&str>) -> Option<u16> {
     (workload.origin == Origin::WorkloadEntry)
         .then(found)
         .flatten()
-}
-
-fn takes(route: &HttpRoute, request: &Request) -> bool {
-    route.matches.is_empty() || route.matches.iter().any(|one| fits(one, request))
-}
-
-fn fits(wanted: &HttpMatch, request: &Request) -> bool {
-    let HttpMatch {
-        name: _,
-        uri,
-        method,
-        headers,
-        port,
-        never,
-    } = wanted;
-    let path = request.path.split('?').next().unwrap_or_default();
-    let header = |(name, wanted): &(std::sync::Arc<str>, StringMatch)| {
-        request
-            .headers
-            .get(&**name)
-            .is_some_and(|value| holds(wanted, value))
-    };
-    !never
-        && uri.as_ref().is_none_or(|uri| holds(uri, path))
-        && method
-            .as_ref()
-            .is_none_or(|method| holds(method, &request.method))
-        && headers.iter().all(header)
-        && port.is_none_or(|port| port.get() == request.port)
-}
-
-fn holds(wanted: &StringMatch, value: &str) -> bool {
-    match wanted {
-        StringMatch::Exact(exact) => value == &**exact,
-        StringMatch::Prefix(prefix) => value.starts_with(&**prefix),
-        StringMatch::Regex(regex) => Regex::new(&format!("^(?:{})$", regex.as_str()))
-            .is_ok_and(|regex| regex.is_match(value)),
-        StringMatch::Present => true,
-    }
 }

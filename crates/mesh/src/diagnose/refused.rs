@@ -73,6 +73,10 @@ fn rejected(field: &str, consequence: &str) -> (String, Finding) {
 fn of_routes(mesh: &Mesh, refusal: &Refusal) -> Found {
     let at = "spec.hosts";
     let Some(RefusedScope::Hosts(service)) = &refusal.scope else {
+        if let Some(root) = mesh.delegating_to(&refusal.key).next() {
+            let consequence = format!("requests that {root} delegates to it are answered with 503");
+            return vec![rejected(at, &consequence)];
+        }
         let consequence = "it cannot be read for which hosts and proxies it is, so it claims none, \
              and requests are routed as if it did not exist";
         return vec![rejected(at, consequence)];
@@ -108,7 +112,10 @@ fn of_routes(mesh: &Mesh, refusal: &Refusal) -> Found {
 fn reason_of(service: &VirtualService) -> Option<&str> {
     service.http.iter().find_map(|route| match &route.action {
         HttpAction::Unavailable(reason) => Some(&**reason),
-        HttpAction::Route(_) => None,
+        HttpAction::Route(_)
+        | HttpAction::Redirect(_)
+        | HttpAction::DirectResponse { .. }
+        | HttpAction::Delegate(_) => None,
     })
 }
 

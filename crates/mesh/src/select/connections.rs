@@ -89,7 +89,8 @@ impl Taker<'_> {
     /// A route of connections; where it takes all that are left, where they go.
     fn tcp_route(&mut self, route: &ConnectionRoute, port: Port) -> Option<TcpBackend> {
         let to = to_destinations(self.mesh, self.scope, &route.destinations, port);
-        let holding = route.matches.iter().filter(|m| holds(m, port));
+        let scope = self.scope;
+        let holding = route.matches.iter().filter(|m| holds(m, scope, port));
         for conditions in holding {
             if conditions.destinations.is_empty() {
                 return Some(to);
@@ -104,7 +105,8 @@ impl Taker<'_> {
         let mut is_routed = false;
         for route in self.routes(service, |service| &service.tls) {
             let to = to_destinations(self.mesh, self.scope, &route.destinations, port);
-            for conditions in route.matches.iter().filter(|m| holds(m, port)) {
+            let scope = self.scope;
+            for conditions in route.matches.iter().filter(|m| holds(m, scope, port)) {
                 let sni: Vec<Arc<str>> = conditions
                     .sni
                     .iter()
@@ -179,8 +181,10 @@ fn or_any<T>(conditions: &[T]) -> impl Iterator<Item = Option<&T>> {
     conditions.iter().map(Some).chain(nothing)
 }
 
-fn holds(conditions: &ConnectionMatch, port: Port) -> bool {
-    !conditions.never && conditions.port.is_none_or(|wanted| wanted == port)
+/// Whether connections of a scope's clients to a port may meet the conditions.
+fn holds(conditions: &ConnectionMatch, scope: &Scope, port: Port) -> bool {
+    let is_port = conditions.port.is_none_or(|wanted| wanted == port);
+    !conditions.never && is_port && scope.is(&conditions.client)
 }
 
 /// The service itself.

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{Backend, RouteTableName};
-use model::{Destination, HostPattern, Hostname, Namespace, Port, VirtualService};
+use model::{Client, Destination, HostPattern, Hostname, Namespace, Port, VirtualService};
 
 use crate::key::ClusterKey;
 use crate::mesh::Mesh;
-use crate::routes::destinations;
+use crate::routes::{clients, destinations};
 use crate::scope::Scope;
 use crate::select::{cluster, has_table, listener};
 use crate::service::MeshService;
@@ -26,6 +26,8 @@ pub struct VirtualHostInputs {
     pub domains: Arc<[Arc<str>]>,
     /// The VirtualService that routes it.
     pub routing: Option<Arc<VirtualService>>,
+    /// Which of its conditions on the client hold, ordered.
+    pub clients: Arc<[Client]>,
     /// What each destination of the VirtualService turns out to be, ordered.
     pub destinations: Arc<[(Destination, Backend)]>,
     /// The service itself, for requests that no VirtualService routes.
@@ -67,7 +69,10 @@ pub(crate) fn select(
     let resolved = wanted
         .into_iter()
         .map(|d| (d.clone(), backend(mesh, scope, d, port)));
+    let clients = routing.as_deref().map(clients).unwrap_or_default();
+    let holding = clients.into_iter().filter(|client| scope.is(client));
     Some(VirtualHostInputs {
+        clients: holding.cloned().collect(),
         name: format!("{pattern}:{port}").into(),
         port,
         domains,

@@ -244,7 +244,11 @@ fn whole(regex: &str, value: &str) -> bool {
 
 fn outcome(action: &RouteAction) -> String {
     match action {
-        RouteAction::Respond { status, body } => format!("{status} {body}").trim().to_owned(),
+        RouteAction::Respond { status, body } => {
+            let body = String::from_utf8_lossy(body);
+            format!("{status} {body}").trim().to_owned()
+        }
+        RouteAction::Redirect(to) => format!("{:?} {:?}", to.code, to.path),
         RouteAction::Forward(forward) => match &*forward.backends {
             [only] => backend(&only.backend),
             several => {

@@ -1,7 +1,14 @@
 //! What a VirtualService does with a request: conditions, weights, defaults, destinations that are not there.
 
+use ir::RouteTableName;
+use mesh::{Mesh, Scope};
+use model::Labels;
 use serde_json::json;
-use testkit::{destination_rule, mesh_config, route, service, service_entry, to, virtual_service};
+use testkit::{
+    Document, destination_rule, mesh_config, route, service, service_entry, to, virtual_service,
+};
+
+use crate::kit::{World, port_of, scope};
 
 const V1: &str = "outbound|80|v1|cart.shop";
 const CART: &str = "outbound|80||cart.shop";
@@ -164,7 +171,9 @@ fn timeouts_and_retries_have_istios_defaults() {
     };
     let forward = |world: &crate::kit::World| match world.route("shop", "cart").action {
         ir::RouteAction::Forward(forward) => forward,
-        ir::RouteAction::Respond { .. } => panic!("it answers by itself"),
+        ir::RouteAction::Redirect(_) | ir::RouteAction::Respond { .. } => {
+            panic!("it answers by itself")
+        }
     };
     let plain = forward(&routed(to("cart")));
     let retry = plain.retry.unwrap();
@@ -205,18 +214,57 @@ fn timeouts_and_retries_have_istios_defaults() {
 }
 
 #[test]
-fn an_action_that_is_not_translated_answers_503_with_the_reason() {
-    let world = mesh![
-        service("cart").in_namespace("shop").port(80),
+fn a_delegate_that_is_not_there_answers_503_with_the_reason_until_it_comes() {
+    let root = || {
         virtual_service("cart")
             .in_namespace("shop")
             .host("cart")
-            .route(route().with("redirect", json!({"uri": "/new"}))),
+            .route(route().with("delegate", json!({"name": "of-cart"})))
+    };
+    let cart = || service("cart").in_namespace("shop").port(80);
+    let missing = "503 no delegate VirtualService shop/of-cart exists";
+    assert_eq!(mesh![cart(), root()].get("shop", "cart"), missing);
+    let mut store = testkit::store([Document::from(cart()), root().into()]);
+    let mesh = Mesh::new(store.snapshot());
+    let delegate = virtual_service("of-cart")
+        .in_namespace("shop")
+        .route(to("cart"));
+    let delta = store.apply(testkit::load([delegate]));
+    let (next, affected) = mesh.next(store.snapshot(), &delta);
+    assert_eq!(World(next).get("shop", "cart"), CART);
+    assert!(!affected.keys.is_empty(), "the root's host is affected");
+}
+
+#[test]
+fn a_condition_on_the_client_concerns_only_those_whom_it_names() {
+    let routes = |labels: serde_json::Value| {
+        let one = json!({"sourceLabels": labels, "sourceNamespace": "web"});
+        virtual_service("cart")
+            .in_namespace("shop")
+            .host("cart")
+            .route(to("web").when(one))
+            .route(to("cart"))
+    };
+    let world = mesh![
+        service("cart").in_namespace("shop").port(80),
+        service("web").in_namespace("shop").port(80),
+        routes(json!({"app": "web"})),
     ];
-    assert_eq!(
-        world.get("shop", "cart"),
-        "503 redirect is not translated yet"
-    );
+    let labels: Labels = [("app", "web")].into_iter().collect();
+    let of = |namespace: &str, labels: &[Labels]| {
+        let scope = Scope {
+            labels: labels.into(),
+            ..scope(namespace)
+        };
+        let hosts = world.hosts(&scope, RouteTableName::Port(port_of(80)));
+        let routes = hosts.iter().map(|host| host.routes.len());
+        routes.max().unwrap()
+    };
+    assert_eq!(of("web", std::slice::from_ref(&labels)), 2);
+    assert_eq!(of("shop", std::slice::from_ref(&labels)), 1);
+    assert_eq!(of("web", &[]), 1);
+    let seen: Vec<_> = world.0.source_labels(&"web".parse().unwrap()).collect();
+    assert_eq!(seen, [&labels]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::http_route::read_destination;
 use super::notes::{At, Notes, Written};
 use super::value::{COUNT, address_or_net};
 use super::virtual_service::MESH;
-use crate::{ConnectionMatch, ConnectionRoute, HostPattern, WeightedDestination};
+use crate::{ConnectionMatch, ConnectionRoute, Headers, HostPattern, WeightedDestination};
 
 /// What holds for the whole object.
 #[derive(Clone, Copy)]
@@ -114,7 +114,6 @@ fn conditions(
     at: &At<'_>,
     notes: &mut Notes<'_>,
 ) -> ConnectionMatch {
-    const NEVER: &str = "the condition matches no connection";
     let Wire {
         destination_subnets,
         port,
@@ -123,8 +122,6 @@ fn conditions(
         gateways,
     } = wire;
     let mut never = notes.has_unknown_under(at);
-    never |= notes.not_yet_with(&at.field("sourceLabels"), &source_labels, NEVER);
-    never |= notes.not_yet_with(&at.field("sourceNamespace"), &source_namespace, NEVER);
     // Conditions for other gateways than the sidecars' are right as they are: no sidecar meets them.
     let elsewhere = !gateways.is_empty() && !gateways.iter().any(|gateway| gateway == MESH);
     never |= object.in_mesh && elsewhere;
@@ -132,6 +129,7 @@ fn conditions(
         sni,
         destinations: read_subnets(&destination_subnets, &at.field("destinationSubnets"), notes),
         port: notes.port(&at.field("port"), port),
+        client: notes.client(source_namespace.as_deref(), source_labels, at),
         never,
     }
 }
@@ -207,6 +205,7 @@ fn destinations(
         found.extend(destination.map(|destination| WeightedDestination {
             destination,
             weight,
+            headers: Headers::default(),
         }));
     }
     if sum == 0 {

@@ -1,34 +1,15 @@
 //! `spec.http[]` of a VirtualService: what is done with a request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::http_match;
 use super::notes::{At, Notes, Written};
-use super::value::{self, COUNT, MILLISECOND};
-use super::virtual_service::unavailable;
+use super::value::{self, COUNT};
+use super::{cors, fault, header_operations, http_answer, http_match, http_retry, mirror, rewrite};
 use crate::{
-    Destination, HttpAction, HttpMatch, HttpRoute, Retries, StringMatch, WeightedDestination,
+    Delegate, Destination, Headers, HttpAction, HttpMatch, HttpRewrite, HttpRoute, StringMatch,
+    WeightedDestination,
 };
-
-/// The conditions that Envoy knows for `retryOn`, besides status codes.
-const RETRY_ON: &[&str] = &[
-    "5xx",
-    "gateway-error",
-    "reset",
-    "reset-before-request",
-    "connect-failure",
-    "envoy-ratelimited",
-    "retriable-4xx",
-    "refused-stream",
-    "retriable-status-codes",
-    "retriable-headers",
-    "http3-post-connect-failure",
-    "cancelled",
-    "deadline-exceeded",
-    "internal",
-    "resource-exhausted",
-    "unavailable",
-];
 
 /// Reads one route.
 pub(super) fn read(
@@ -56,15 +37,6 @@ pub(super) fn read(
         cors_policy,
         headers,
     } = wire;
-    notes.not_yet(&at.field("rewrite"), &rewrite);
-    notes.not_yet(&at.field("fault"), &fault);
-    notes.not_yet(&at.field("mirror"), &mirror);
-    notes.not_yet(&at.field("mirrors"), &mirrors);
-    notes.not_yet(&at.field("mirrorPercent"), &mirror_percent);
-    notes.not_yet(&at.field("mirror_percent"), &mirror_percent_snake);
-    notes.not_yet(&at.field("mirrorPercentage"), &mirror_percentage);
-    notes.not_yet(&at.field("corsPolicy"), &cors_policy);
-    notes.not_yet(&at.field("headers"), &headers);
     let match_at = at.field("match");
     let mut matches = Vec::with_capacity(r#match.len());
     for (index, wire) in r#match.into_iter().enumerate() {
@@ -81,18 +53,60 @@ pub(super) fn read(
         direct_response,
         delegate,
     };
+    for (name, written) in [
+        ("rewrite", rewrite.is_written()),
+        ("fault", fault.is_written()),
+    ] {
+        if let Some(answer) = actions.answering().filter(|_| written) {
+            let message = format!("`{name}` and `{answer}` exclude each other");
+            notes.refuse(&at.field(name), message, "keep one of them");
+        }
+    }
+    let rewrite = rewrite::read(rewrite, &at.field("rewrite"), notes);
+    let headers = header_operations::read(headers, &at.field("headers"), notes);
+    one_authority(rewrite.as_ref(), headers.as_ref(), at, notes);
+    let (mirror, mirrors) = mirror::read(
+        mirror::Wire {
+            mirror,
+            mirrors,
+            percentage: mirror_percentage,
+            percent: mirror_percent,
+            percent_snake: mirror_percent_snake,
+        },
+        at,
+        notes,
+    );
+    let timeout = timeout.as_deref();
     HttpRoute {
         name: value::text(name),
         matches: matches.into(),
         action: action(actions, at, notes),
-        timeout: notes
-            .duration(
-                &at.field("timeout"),
-                timeout.as_deref(),
-                std::time::Duration::ZERO,
-            )
-            .filter(|timeout| !timeout.is_zero()),
-        retries: retries.map(|retries| read_retries(retries, &at.field("retries"), notes)),
+        rewrite,
+        timeout: notes.duration(&at.field("timeout"), timeout, Duration::ZERO),
+        retries: retries.map(|retries| http_retry::read(retries, &at.field("retries"), notes)),
+        fault: fault::read(fault, &at.field("fault"), notes),
+        mirror,
+        mirrors,
+        cors: cors::read(cors_policy, &at.field("corsPolicy"), notes),
+        headers,
+    }
+}
+
+/// The host of the request is said in one place only.
+fn one_authority(
+    rewrite: Option<&HttpRewrite>,
+    headers: Option<&Headers>,
+    at: &At<'_>,
+    notes: &mut Notes<'_>,
+) {
+    let rewritten = rewrite.is_some_and(|rewrite| rewrite.authority.is_some());
+    if rewritten && headers.is_some_and(|headers| headers.authority.is_some()) {
+        let at = at.field("rewrite");
+        notes.refuse(
+            &at.field("authority"),
+            "`headers.request` sets the host of the request too",
+            "keep one of them",
+        );
     }
 }
 
@@ -101,9 +115,16 @@ pub(super) fn takes_every_request(conditions: &HttpMatch) -> bool {
     let HttpMatch {
         name: _,
         uri,
+        ignore_uri_case: _,
+        scheme,
         method,
+        authority,
         headers,
+        without_headers,
+        query_params,
         port,
+        client,
+        stat_prefix: _,
         never,
     } = conditions;
     let any_path = match uri {
@@ -112,7 +133,9 @@ pub(super) fn takes_every_request(conditions: &HttpMatch) -> bool {
         Some(StringMatch::Regex(regex)) => matches!(regex.as_str(), ".*" | "/.*"),
         Some(StringMatch::Exact(_) | StringMatch::Present) => false,
     };
-    any_path && method.is_none() && headers.is_empty() && port.is_none() && !never
+    let any_line = any_path && [scheme, method, authority].iter().all(|one| one.is_none());
+    let any_header = headers.is_empty() && without_headers.is_empty() && query_params.is_empty();
+    any_line && any_header && client.is_anyone() && port.is_none() && !never
 }
 
 /// The fields of a route that exclude each other.
@@ -121,6 +144,14 @@ struct Actions {
     redirect: Option<istio_api::HttpRedirect>,
     direct_response: Option<istio_api::HttpDirectResponse>,
     delegate: Option<istio_api::Delegate>,
+}
+
+impl Actions {
+    /// The field by which the route answers by itself.
+    fn answering(&self) -> Option<&'static str> {
+        let redirect = self.redirect.is_some().then_some("redirect");
+        redirect.or(self.direct_response.is_some().then_some("directResponse"))
+    }
 }
 
 fn action(actions: Actions, at: &At<'_>, notes: &mut Notes<'_>) -> HttpAction {
@@ -143,20 +174,39 @@ fn action(actions: Actions, at: &At<'_>, notes: &mut Notes<'_>) -> HttpAction {
         let message = format!("{} exclude each other", value::listed(&written));
         notes.refuse(at, message, "keep one of them");
     }
-    let answers_503 = "requests that match are answered with 503";
-    notes.not_yet_with(&at.field("redirect"), &redirect, answers_503);
-    notes.not_yet_with(&at.field("directResponse"), &direct_response, answers_503);
-    notes.not_yet_with(&at.field("delegate"), &delegate, answers_503);
-    match written.first() {
-        None => {
-            notes.missing(
-                &at.field("route"),
-                "name a destination, or a redirect or direct response",
-            );
-            HttpAction::Unavailable("the route has no destination".into())
-        }
-        Some(&"route") => HttpAction::Route(destinations(route, &at.field("route"), notes)),
-        Some(action) => unavailable(action),
+    if let Some(wire) = redirect {
+        return HttpAction::Redirect(http_answer::redirect(wire, &at.field("redirect"), notes));
+    }
+    if let Some(wire) = direct_response {
+        return http_answer::direct_response(wire, &at.field("directResponse"), notes);
+    }
+    if let Some(wire) = delegate {
+        return read_delegate(wire, &at.field("delegate"), notes);
+    }
+    if written.is_empty() {
+        notes.missing(
+            &at.field("route"),
+            "name a destination, or a redirect or direct response",
+        );
+        return HttpAction::Unavailable("the route has no destination".into());
+    }
+    HttpAction::Route(destinations(route, &at.field("route"), notes))
+}
+
+fn read_delegate(wire: istio_api::Delegate, at: &At<'_>, notes: &mut Notes<'_>) -> HttpAction {
+    let istio_api::Delegate { name, namespace } = wire;
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        notes.missing(&at.field("name"), "name a VirtualService without hosts");
+        return HttpAction::Unavailable("the delegate has no name".into());
+    };
+    let name = notes.name(&at.field("name"), &name);
+    let namespace = match namespace.filter(|namespace| !namespace.is_empty()) {
+        Some(namespace) => notes.name(&at.field("namespace"), &namespace),
+        None => Some(notes.namespace()),
+    };
+    match (namespace, name) {
+        (Some(namespace), Some(name)) => HttpAction::Delegate(Delegate { namespace, name }),
+        (None, _) | (_, None) => HttpAction::Unavailable("the delegate's name is wrong".into()),
     }
 }
 
@@ -175,7 +225,7 @@ fn destinations(
             weight,
             headers,
         } = wire;
-        notes.not_yet(&at.field("headers"), &headers);
+        let headers = header_operations::read(headers, &at.field("headers"), notes);
         let weight = notes.number(&at.field("weight"), weight, &COUNT);
         // Istio: the only destination gets everything, whatever its weight.
         let weight = if single { 100 } else { weight.unwrap_or(0) };
@@ -184,6 +234,7 @@ fn destinations(
         found.extend(destination.map(|destination| WeightedDestination {
             destination,
             weight,
+            headers: headers.unwrap_or_default(),
         }));
     }
     if sum == 0 {
@@ -203,6 +254,7 @@ fn destinations(
     found.into()
 }
 
+/// Reads a destination, which is required.
 pub(super) fn read_destination(
     wire: Option<istio_api::Destination>,
     at: &At<'_>,
@@ -232,73 +284,4 @@ pub(super) fn read_destination(
         subset,
         port,
     })
-}
-
-fn read_retries(wire: istio_api::HttpRetry, at: &At<'_>, notes: &mut Notes<'_>) -> Retries {
-    let istio_api::HttpRetry {
-        attempts,
-        per_try_timeout,
-        retry_on,
-        retry_remote_localities,
-        retry_ignore_previous_hosts,
-        backoff,
-    } = wire;
-    notes.not_yet(&at.field("retryRemoteLocalities"), &retry_remote_localities);
-    let attempts = notes
-        .number(&at.field("attempts"), attempts, &COUNT)
-        .unwrap_or(0);
-    if attempts == 0 && (per_try_timeout.is_some() || retry_on.is_some()) {
-        notes.error(
-            &at.field("attempts"),
-            "there are settings for retries, but `attempts` is 0: retries are off",
-            "set `attempts`, or leave the other settings out",
-        );
-    }
-    let (retry_on, status_codes) = read_retry_on(retry_on.as_deref(), &at.field("retryOn"), notes);
-    let per_try_timeout = per_try_timeout.as_deref();
-    Retries {
-        attempts,
-        per_try_timeout: notes.duration(&at.field("perTryTimeout"), per_try_timeout, MILLISECOND),
-        retry_on,
-        status_codes,
-        backoff: notes.duration(&at.field("backoff"), backoff.as_deref(), MILLISECOND),
-        ignore_previous_hosts: retry_ignore_previous_hosts,
-    }
-}
-
-/// Takes `retryOn` apart. Status codes take effect by a condition of their own, which Istio adds.
-fn read_retry_on(
-    text: Option<&str>,
-    at: &At<'_>,
-    notes: &mut Notes<'_>,
-) -> (Option<Arc<str>>, Arc<[u32]>) {
-    const BY_CODE: &str = "retriable-status-codes";
-    let mut conditions = Vec::new();
-    let mut codes = std::collections::BTreeSet::new();
-    let words = text.into_iter().flat_map(|text| text.split(','));
-    for word in words.map(str::trim).filter(|word| !word.is_empty()) {
-        match word.parse::<u32>() {
-            Ok(code) if (100..600).contains(&code) => {
-                codes.insert(code);
-            }
-            Ok(_) => notes.refuse(
-                at,
-                format!("{word:?} is not a status code"),
-                "it must be 100 to 599",
-            ),
-            Err(_) if RETRY_ON.contains(&word) => conditions.push(word),
-            Err(_) => {
-                let hint = format!(
-                    "the conditions are {} and status codes",
-                    RETRY_ON.join(", ")
-                );
-                notes.refuse(at, format!("{word:?} is not a condition for retries"), hint);
-            }
-        }
-    }
-    if !codes.is_empty() && !conditions.contains(&BY_CODE) {
-        conditions.push(BY_CODE);
-    }
-    let conditions = (!conditions.is_empty()).then(|| conditions.join(",").into());
-    (conditions, codes.into_iter().collect())
 }

@@ -144,13 +144,7 @@ pub(super) fn standing_for(
     // No sidecar's VirtualService may claim all hosts.
     let may_claim = |host: &&HostPattern| !service.in_mesh || **host != HostPattern::Any;
     let hosts: Arc<[HostPattern]> = service.hosts.iter().filter(may_claim).cloned().collect();
-    let answer = says_http.then_some(HttpRoute {
-        name: None,
-        matches: Arc::new([]),
-        action: HttpAction::Unavailable(reason),
-        timeout: None,
-        retries: None,
-    });
+    let answer = says_http.then(|| HttpRoute::of(HttpAction::Unavailable(reason)));
     (!hosts.is_empty()).then(|| {
         RefusedScope::Hosts(Arc::new(VirtualService {
             hosts,

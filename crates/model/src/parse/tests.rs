@@ -7,6 +7,7 @@
 
 mod connections;
 mod destination_rule;
+mod http_actions;
 mod kubernetes;
 mod mutation;
 mod security;

@@ -7,7 +7,7 @@ use super::connection_route::{Object, read_tcp, read_tls};
 use super::http_route;
 use super::notes::{At, Notes, SPEC, Written};
 use super::refusal::{RefusedScope, standing_for};
-use crate::{Code, HostPattern, HttpAction, HttpRoute, VirtualService};
+use crate::{Code, HostPattern, HttpRoute, VirtualService};
 
 /// The name under which `gateways` means all sidecars.
 pub(super) const MESH: &str = "mesh";
@@ -32,7 +32,11 @@ pub(super) fn read(
             "a VirtualService without routes does nothing",
         );
     }
-    let hosts = read_hosts(&hosts, &gateways, in_mesh, notes);
+    let is_delegate = hosts.is_empty();
+    if is_delegate {
+        only_http(&gateways, &tls, &tcp, notes);
+    }
+    let hosts = read_hosts(&hosts, in_mesh, notes);
     let export_to = notes.export_to(&SPEC.field("exportTo"), &export_to);
     let object = Object {
         in_mesh,
@@ -42,7 +46,12 @@ pub(super) fn read(
     let of_tcp_only = !http.is_written() && (tls.is_written() || tcp.is_written());
     let mut routes = Vec::with_capacity(http.len());
     for (index, route) in http.into_iter().enumerate() {
-        routes.push(http_route::read(route, in_mesh, &at.item(index), notes));
+        let at = at.item(index);
+        if is_delegate && route.delegate.is_some() {
+            let message = "a delegate cannot delegate further";
+            notes.refuse(&at.field("delegate"), message, "let the routes stand here");
+        }
+        routes.push(http_route::read(route, in_mesh, &at, notes));
     }
     // A condition that could not be read looks as if there were none.
     if !notes.is_refused() {
@@ -90,25 +99,27 @@ fn in_mesh(gateways: &[String], notes: &mut Notes<'_>) -> bool {
     gateways.is_empty() || gateways.iter().any(|gateway| gateway == MESH)
 }
 
-fn read_hosts(
-    hosts: &[String],
+/// A VirtualService without hosts is a delegate: those who delegate to it say for whom its routes are.
+fn only_http(
     gateways: &[String],
-    in_mesh: bool,
+    tls: &[istio_api::TlsRoute],
+    tcp: &[istio_api::TcpRoute],
     notes: &mut Notes<'_>,
-) -> Arc<[HostPattern]> {
-    let at = SPEC.field("hosts");
-    if hosts.is_empty() && gateways.is_empty() {
+) {
+    let wrong = [
+        ("gateways", !gateways.is_empty()),
+        ("tls", !tls.is_empty()),
+        ("tcp", !tcp.is_empty()),
+    ];
+    for (field, _) in wrong.into_iter().filter(|(_, written)| *written) {
         let message =
-            "a VirtualService without hosts is a delegate, and delegates are not translated yet";
-        notes.warn(
-            &at,
-            Code::NotYet,
-            message,
-            "the object has no effect; name hosts",
-        );
-    } else if hosts.is_empty() {
-        notes.missing(&at, "name the hosts whose requests are routed");
+            format!("a VirtualService without hosts is a delegate, which has no `{field}`");
+        notes.refuse(&SPEC.field(field), message, "name hosts, or leave it out");
     }
+}
+
+fn read_hosts(hosts: &[String], in_mesh: bool, notes: &mut Notes<'_>) -> Arc<[HostPattern]> {
+    let at = SPEC.field("hosts");
     let namespace = notes.namespace();
     let mut seen = BTreeSet::new();
     let mut found = Vec::with_capacity(hosts.len());
@@ -154,9 +165,4 @@ fn unreachable(routes: &[HttpRoute], at: &At<'_>, notes: &mut Notes<'_>) {
             "put the routes with conditions first",
         );
     }
-}
-
-/// The reason why a route that has only this action answers 503.
-pub(super) fn unavailable(action: &str) -> HttpAction {
-    HttpAction::Unavailable(format!("{action} is not translated yet").into())
 }

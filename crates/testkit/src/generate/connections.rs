@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::routes::weighted;
-use super::{PORTS, sprinkle};
+use super::routes::{source_labels, weighted};
+use super::{NAMESPACES, PORTS, sprinkle};
 use crate::dice::Dice;
 
 /// Ranges that hold some of the addresses that callers use.
@@ -28,6 +28,9 @@ pub(super) fn tls(dice: &mut Dice, hosts: &[&str]) -> Value {
 }
 
 fn name(dice: &mut Dice, hosts: &[&str]) -> String {
+    if hosts.is_empty() {
+        return "cart".to_owned();
+    }
     let host = dice.one(hosts);
     match host.strip_prefix("*.") {
         Some(domain) if dice.once_in(2) => format!("x.{domain}"),
@@ -44,6 +47,8 @@ fn conditions(dice: &mut Dice) -> Value {
         &[
             ("destinationSubnets", &|dice| json!(dice.some(&NETS))),
             ("port", &|dice| dice.one(&PORTS).into()),
+            ("sourceLabels", &source_labels),
+            ("sourceNamespace", &|dice| dice.one(&NAMESPACES).into()),
             ("gateways", &|dice| {
                 dice.one(&[json!(["mesh"]), json!(["gateway"])])
             }),

@@ -1,15 +1,21 @@
 //! Random VirtualServices.
 
+mod actions;
+
 use serde_json::{Value, json};
 
 use super::connections::{tcp, tls};
-use super::{PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name, sprinkle};
+use super::{
+    NAMESPACES, PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name, sprinkle,
+};
 use crate::dice::Dice;
 
 pub(super) fn virtual_service(dice: &mut Dice) -> Value {
     let own = format!("{}-routes", name(dice));
     let mut service = frame(dice, "networking.istio.io/v1", "VirtualService", &own);
-    let hosts = dice.many(1, 2, host);
+    // One without hosts is a delegate.
+    let least = usize::from(!dice.once_in(6));
+    let hosts = dice.many(least, 2, host);
     service["spec"] = json!({"hosts": hosts, "http": dice.many(1, 3, route)});
     sprinkle(
         dice,
@@ -42,8 +48,17 @@ pub(super) fn virtual_service(dice: &mut Dice) -> Value {
 }
 
 fn route(dice: &mut Dice) -> Value {
-    let destinations = dice.many(1, 3, weighted);
-    let mut route = json!({"route": destinations});
+    let mut route = match dice.below(8) {
+        0 => json!({"redirect": actions::redirect(dice)}),
+        1 => json!({"directResponse": actions::direct_response(dice)}),
+        2 => json!({"delegate": {"name": format!("{}-routes", name(dice))}}),
+        _ => json!({"route": dice.many(1, 3, |dice| {
+            let mut to = weighted(dice);
+            sprinkle(dice, 5, &mut to, &[("headers", &actions::headers)]);
+            to
+        })}),
+    };
+    actions::sprinkle_actions(dice, &mut route);
     if !dice.once_in(3) {
         route["match"] = dice.many(0, 2, conditions).into();
     }
@@ -104,6 +119,20 @@ fn conditions(dice: &mut Dice) -> Value {
         &[
             ("name", &|_| json!("matched")),
             ("method", &|dice| text(dice, &["GET", "POST"])),
+            ("scheme", &|dice| text(dice, &["http", "https"])),
+            ("authority", &|dice| text(dice, &["cart", "cart:80"])),
+            (
+                "queryParams",
+                &|dice| json!({dice.one(&["a", "b"]): text(dice, &["1", ""])}),
+            ),
+            (
+                "withoutHeaders",
+                &|dice| json!({dice.one(&["x-user", "x-none"]): text(dice, &["jason"])}),
+            ),
+            ("ignoreUriCase", &|dice| json!(dice.once_in(2))),
+            ("sourceLabels", &source_labels),
+            ("sourceNamespace", &|dice| dice.one(&NAMESPACES).into()),
+            ("statPrefix", &|_| json!("counted")),
             ("port", &|dice| dice.one(&PORTS).into()),
             ("gateways", &|dice| {
                 dice.one(&[json!(["mesh"]), json!(["gateway"])])
@@ -113,8 +142,13 @@ fn conditions(dice: &mut Dice) -> Value {
     conditions
 }
 
+/// Labels that some clients bear.
+pub(super) fn source_labels(dice: &mut Dice) -> Value {
+    json!({dice.one(&["app", "version"]): dice.one(&["cart", "pay", "v1"])})
+}
+
 /// A StringMatch, sometimes an empty one.
-fn text(dice: &mut Dice, of: &[&str]) -> Value {
+pub(super) fn text(dice: &mut Dice, of: &[&str]) -> Value {
     match dice.below(7) {
         0 | 1 => json!({"exact": dice.one(of)}),
         2 | 3 => json!({"prefix": dice.one(of)}),
@@ -145,6 +179,7 @@ fn retries(dice: &mut Dice) -> Value {
             }),
             ("backoff", &|dice| duration(dice).into()),
             ("retryIgnorePreviousHosts", &|dice| json!(dice.once_in(2))),
+            ("retryRemoteLocalities", &|dice| json!(dice.once_in(2))),
         ],
     );
     retries

@@ -242,6 +242,7 @@ fn nobody_outside_the_mesh_is_told_who_calls() {
             hash: None,
         },
         weight,
+        headers: Headers::default(),
     };
     for backends in [vec![outside(1)], vec![outside(1), outside(1)]] {
         let mesh = Setup {
@@ -267,6 +268,7 @@ fn announced(alpn: MeshAlpn) -> Route {
             hash: None,
         },
         weight: 1,
+        headers: Headers::default(),
     }])
 }
 

@@ -114,6 +114,7 @@ pub fn to(name: ClusterName, weight: u32) -> WeightedBackend {
             hash: None,
         },
         weight,
+        headers: Headers::default(),
     }
 }
 
@@ -123,19 +124,12 @@ pub fn missing(wanted: &str, weight: u32) -> WeightedBackend {
             wanted: wanted.into(),
         },
         weight,
+        headers: Headers::default(),
     }
 }
 
 pub fn forward(backends: Vec<WeightedBackend>) -> Route {
-    Route {
-        name: "default".into(),
-        matcher: RouteMatch::default(),
-        action: RouteAction::Forward(Forward {
-            backends: backends.into(),
-            timeout: None,
-            retry: None,
-        }),
-    }
+    Route::of("default", RouteAction::Forward(Forward::among(backends)))
 }
 
 pub fn virtual_host(routes: Vec<Route>) -> VirtualHost {

@@ -15,7 +15,17 @@ fn samples() -> Vec<Value> {
                 "http": [{
                     "match": [{"uri": {"prefix": "/"}, "headers": {"a": {"exact": "b"}}, "port": 80, "queryParams": {"a": {}}}],
                     "route": [{"destination": destination, "weight": 1}, {"destination": destination, "weight": 2}],
-                    "timeout": "1s", "retries": {"attempts": 1, "retryOn": "5xx,503", "perTryTimeout": "1s"}, "fault": {},
+                    "timeout": "1s", "retries": {"attempts": 1, "retryOn": "5xx,503", "perTryTimeout": "1s"},
+                    "fault": {"delay": {"fixedDelay": "1s", "percentage": {"value": 5}}, "abort": {"grpcStatus": "OK", "percentage": {"value": 5}}},
+                    "rewrite": {"uriRegexRewrite": {"match": "(a)", "rewrite": "\\1"}}, "headers": {"request": {"set": {"a": "%REQ(b)%"}, "remove": ["c"]}},
+                    "mirrors": [{"destination": {"host": "b"}, "percentage": {"value": 5}}], "corsPolicy": {"allowOrigins": [{"exact": "a"}], "maxAge": "1s"},
+                }, {
+                    "match": [{"withoutHeaders": {"a": {}}, "sourceLabels": {"a": "b"}, "sourceNamespace": "c", "scheme": {"exact": "http"}}],
+                    "redirect": {"uri": "/", "scheme": "https", "port": 80, "redirectCode": 302},
+                }, {
+                    "directResponse": {"status": 200, "body": {"bytes": "YQ=="}},
+                }, {
+                    "delegate": {"name": "b", "namespace": "c"},
                 }],
             }),
         ),
