@@ -70,7 +70,7 @@ pub struct DryRun {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Custom {
     /// The provider is asked.
-    Ask(Provider, Arc<[Policy]>),
+    Ask(Arc<Provider>, Arc<[Policy]>),
     /// They are refused: the provider does not exist, or there are several, of which Istio asks none.
     Refuse(Arc<[Policy]>),
 }

@@ -97,7 +97,9 @@ impl Mesh {
         let mut refused = Vec::new();
         for (name, policies) in by_provider {
             match self.provider(namespace, &name) {
-                Ok(provider) if !several => return Some(Custom::Ask(provider, policies.into())),
+                Ok(provider) if !several => {
+                    return Some(Custom::Ask(Arc::new(provider), policies.into()));
+                }
                 Ok(_) | Err(_) => refused.extend(policies),
             }
         }

@@ -281,9 +281,12 @@ pub fn authorizations() -> Vec<Authorization> {
     };
     let policies: Arc<[Policy]> = Arc::new([policy(vec![full_rule()]), everything]);
     let custom = [
-        Custom::Ask(provider(AuthorizerProtocol::Grpc), policies.clone()),
         Custom::Ask(
-            provider(AuthorizerProtocol::Http(full_check())),
+            Arc::new(provider(AuthorizerProtocol::Grpc)),
+            policies.clone(),
+        ),
+        Custom::Ask(
+            Arc::new(provider(AuthorizerProtocol::Http(full_check()))),
             policies.clone(),
         ),
         Custom::Refuse(policies.clone()),
