@@ -12,6 +12,7 @@
 mod cases;
 mod dev;
 mod envoy_accepts;
+mod fields;
 mod flips;
 mod inside;
 mod kube;
@@ -21,3 +22,4 @@ mod mutants;
 mod normalisation;
 mod secure_naming;
 mod tidy;
+mod wrong_input;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::notes::{At, Notes, Written};
-use super::value::{MILLISECOND, PERCENT, UNSIGNED};
+use super::value::{COUNT, MILLISECOND, PERCENT, UNSIGNED};
 use crate::{Code, OutlierDetection};
 
 /// What an HTTP status may be.
@@ -29,9 +29,13 @@ pub(super) fn read(
         min_health_percent: least,
         outlier_detection_http_error_codes: codes,
     } = wire;
-    if consecutive_errors.is_written() {
+    let at_errors = at.field("consecutiveErrors");
+    if notes
+        .number(&at_errors, consecutive_errors, &COUNT)
+        .is_some()
+    {
         notes.warn(
-            &at.field("consecutiveErrors"),
+            &at_errors,
             Code::Deprecated,
             "`consecutiveErrors` is deprecated and has no effect",
             "write `consecutive5xxErrors`",

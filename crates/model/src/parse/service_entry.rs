@@ -148,10 +148,7 @@ fn read_port(
             None
         }
     };
-    let target = notes.port(
-        &at.field("targetPort"),
-        target_port.filter(|&port| port != 0),
-    );
+    let target = notes.port(&at.field("targetPort"), target_port);
     let declared = protocol.filter(|word| !word.is_empty());
     let known = declared.as_deref().and_then(Protocol::of_word);
     if let Some(word) = declared.filter(|_| known.is_none()) {
