@@ -1,5 +1,7 @@
 //! The mesh: indexes over one snapshot, kept up incrementally from one snapshot to the next.
 
+mod routes;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,11 +15,9 @@ use store::{Delta, Snapshot};
 
 use crate::affected::{Affected, Touched};
 use crate::alias::{Alias, Aliases};
-use crate::delegates::{delegates, merged};
 use crate::host_index::{HostIndex, Ranked};
 use crate::policies::Policies;
 use crate::registry::{Services, change};
-use crate::routes::{client_labels, destination_hosts, virtual_service_in};
 use crate::scope::Scope;
 use crate::service::MeshService;
 use crate::workload::Workload;
@@ -150,87 +150,6 @@ impl Mesh {
             let host = Hostname::of_service(&key.name, &key.namespace);
             let hosts = self.aliases.replace(&host, new.and_then(Alias::of));
             touched.services.extend(hosts);
-        }
-    }
-
-    /// What changed, and the VirtualServices that delegate to it.
-    fn with_roots(&mut self, before: &Self, delta: &Delta) -> BTreeSet<ObjectKey> {
-        let now = self.snapshot.clone();
-        let routes = || {
-            let changed = delta.changed.iter();
-            changed.filter(|key| key.kind == Kind::VirtualService)
-        };
-        for key in routes() {
-            for (snapshot, add) in [(&before.snapshot, false), (&now, true)] {
-                let service = virtual_service_in(snapshot, key).map(|(_, service)| service);
-                for delegate in service.into_iter().flat_map(|service| delegates(service)) {
-                    change(&mut self.delegating, delegate, key, add);
-                }
-            }
-        }
-        let roots = routes().flat_map(|key| self.delegating_to(key)).cloned();
-        delta.changed.iter().cloned().chain(roots).collect()
-    }
-
-    fn index_routes(&mut self, before: &Self, key: &ObjectKey, touched: &mut Touched) {
-        let now = self.snapshot.clone();
-        let own = virtual_service_in(&now, key).map(|(_, service)| service);
-        match own.and_then(|own| merged(&now, &key.namespace, own)) {
-            Some(merged) => self.merged.insert(key.clone(), Arc::new(merged)),
-            None => self.merged.remove(key),
-        };
-        let (old, new) = (
-            before.virtual_service(key),
-            self.virtual_service(key).cloned(),
-        );
-        self.index_clients(key, old, new.as_ref(), touched);
-        for (snapshot, service, add) in [(&before.snapshot, old, false), (&now, new.as_ref(), true)]
-        {
-            let meta = virtual_service_in(snapshot, key).map(|(meta, _)| meta);
-            let Some((meta, service)) = meta.zip(service) else {
-                continue;
-            };
-            for host in service.hosts.iter() {
-                let refused = snapshot.get(key).is_none();
-                let ranked = Ranked::of(key, meta, refused);
-                update(&mut self.virtual_services, host, ranked, add);
-                touched.routed.insert(host.clone());
-                if service.routes_connections() {
-                    touched.connected.insert(host.clone());
-                }
-            }
-            for host in destination_hosts(service) {
-                let mut set = self.leading_to.remove(host).unwrap_or_default();
-                if add {
-                    set.insert(key.clone());
-                } else {
-                    set.remove(key);
-                }
-                if !set.is_empty() {
-                    self.leading_to.insert(host.clone(), set);
-                }
-            }
-        }
-    }
-
-    /// By which labels a VirtualService tells clients apart; where that, or who sees it, changes, the clients that bear
-    /// them are looked at again.
-    fn index_clients(
-        &mut self,
-        key: &ObjectKey,
-        old: Option<&Arc<VirtualService>>,
-        new: Option<&Arc<VirtualService>>,
-        touched: &mut Touched,
-    ) {
-        let before = old.map(|service| (client_labels(service), &service.export_to));
-        let now = new.map(|service| (client_labels(service), &service.export_to));
-        for (side, add) in [(&before, false), (&now, true)] {
-            for labels in side.iter().flat_map(|(labels, _)| labels) {
-                change(&mut self.clients, (*labels).clone(), key, add);
-                if before != now {
-                    touched.clients.insert((*labels).clone());
-                }
-            }
         }
     }
 
