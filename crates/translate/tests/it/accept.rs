@@ -5,7 +5,8 @@ use ir::model::*;
 use ir::*;
 
 use crate::envoy::{Config, validate};
-use crate::nodes::{authorizations, clusters, outbound_listeners, virtual_hosts, virtual_inbounds};
+use crate::nodes::{authorizations, clusters, outbound_listeners, virtual_inbounds};
+use crate::route_nodes::virtual_hosts;
 use crate::world::*;
 
 #[test]

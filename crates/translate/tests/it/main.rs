@@ -13,5 +13,6 @@ mod local;
 mod nodes;
 mod peers;
 mod policies;
+mod route_nodes;
 mod routing;
 mod world;
