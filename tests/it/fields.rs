@@ -24,7 +24,7 @@ type Sent = BTreeMap<(usize, &'static str, String), String>;
 fn documents(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap();
     let parts = text.split("\n---\n").filter(|part| !part.trim().is_empty());
-    let values = parts.map(|part| serde_saphyr::from_str::<Value>(part));
+    let values = parts.map(serde_saphyr::from_str::<Value>);
     let values =
         values.map(|value| value.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
     values.filter(Value::is_object).collect()

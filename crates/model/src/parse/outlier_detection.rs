@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::notes::{At, Notes, Written};
+use super::notes::{At, Notes};
 use super::value::{COUNT, MILLISECOND, PERCENT, UNSIGNED};
 use crate::{Code, OutlierDetection};
 
