@@ -326,9 +326,9 @@ const DOUBTFUL: &[(Written, &str, &str)] = &[
         "give it addresses",
     ),
     (
-        Written(AUTHORIZATION_POLICY, "v1", "{action: DENY}"),
-        "spec.rules",
-        "write `rules: [{}]` to match everything",
+        Written(DESTINATION_RULE, "v1", "{host: nowhere}"),
+        "spec.host",
+        "create the Service or ServiceEntry, or correct the host",
     ),
     (
         Written(
@@ -346,7 +346,7 @@ const DOUBTFUL: &[(Written, &str, &str)] = &[
             "{targetRefs: [{kind: Service, name: a, group: \"\"}], rules: [{}]}",
         ),
         "spec.targetRefs",
-        "the policy applies to no sidecar",
+        "to guard workloads, select them by `selector`",
     ),
     (
         Written(
