@@ -28,6 +28,8 @@ struct Shop {
     space: Space,
     plane: Plane,
     roots: String,
+    /// How much was logged before: others may have called from the same ports.
+    logged: usize,
 }
 
 /// What came of one request, and from where it came.
@@ -51,8 +53,10 @@ impl Shop {
         let space = cluster.space(name);
         space.kubectl_ok(&["create", "serviceaccount", "cart"]);
         space.kubectl_ok(&["create", "serviceaccount", "web"]);
+        let plane = Plane::of(&cluster);
         Self {
-            plane: Plane::of(&cluster),
+            logged: plane.log().lines().count(),
+            plane,
             roots: roots(&space),
             space,
         }
@@ -141,7 +145,8 @@ impl Shop {
         let last = self.attempt(&self.token(&["--audience=istio-ca"]));
         let lines_of = |log: &str, from: SocketAddr| {
             let peer = format!("peer=Some({from})");
-            let lines = log.lines().filter(|line| line.contains(&peer));
+            let since = log.lines().skip(self.logged);
+            let lines = since.filter(|line| line.contains(&peer));
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
         // What is logged later is read later: when the last line is there all others are.
