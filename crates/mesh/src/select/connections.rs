@@ -120,10 +120,10 @@ impl Taker<'_> {
                 is_routed = true;
             }
         }
-        let own = own(self.mesh, self.scope, service, port);
         if is_routed {
             return;
         }
+        let own = own(self.mesh, self.scope, service, port);
         if is_shared {
             self.choose(&[service.host.as_str().into()], networks, &own);
         } else if self.rest.is_none() {

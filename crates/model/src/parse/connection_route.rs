@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::http_route::read_destination;
+use super::http_route;
 use super::notes::{At, Notes, Written};
-use super::value::{COUNT, address_or_net};
+use super::value::address_or_net;
 use super::virtual_service::MESH;
-use crate::{ConnectionMatch, ConnectionRoute, Headers, HostPattern, WeightedDestination};
+use crate::{ConnectionMatch, ConnectionRoute, HostPattern, WeightedDestination};
 
 /// What holds for the whole object.
 #[derive(Clone, Copy)]
@@ -179,6 +179,7 @@ fn read_subnets(wire: &[String], at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[IpN
     found.into()
 }
 
+/// As those of HTTP, but without headers.
 fn destinations(
     wire: Vec<istio_api::RouteDestination>,
     at: &At<'_>,
@@ -188,33 +189,16 @@ fn destinations(
         notes.missing(at, "name a destination");
         return Arc::new([]);
     }
-    let single = wire.len() == 1;
-    let mut found = Vec::with_capacity(wire.len());
-    let mut sum = 0_u64;
-    for (index, wire) in wire.into_iter().enumerate() {
-        let at = at.item(index);
+    let of_http = |wire| {
         let istio_api::RouteDestination {
             destination,
             weight,
         } = wire;
-        let weight = notes.number(&at.field("weight"), weight, &COUNT);
-        // Istio: the only destination gets everything, whatever its weight.
-        let weight = if single { 100 } else { weight.unwrap_or(0) };
-        sum += u64::from(weight);
-        let destination = read_destination(destination, &at.field("destination"), notes);
-        found.extend(destination.map(|destination| WeightedDestination {
+        istio_api::HttpRouteDestination {
             destination,
             weight,
-            headers: Headers::default(),
-        }));
-    }
-    if sum == 0 {
-        let hint = "give at least one destination a weight";
-        notes.refuse(at, "the weights sum to 0", hint);
-    }
-    if sum > u64::from(u32::MAX) {
-        let message = "the weights sum to more than 4294967295";
-        notes.refuse(at, message, "use smaller weights");
-    }
-    found.into()
+            headers: None,
+        }
+    };
+    http_route::destinations(wire.into_iter().map(of_http).collect(), at, notes)
 }

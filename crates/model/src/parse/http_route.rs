@@ -210,7 +210,7 @@ fn read_delegate(wire: istio_api::Delegate, at: &At<'_>, notes: &mut Notes<'_>) 
     }
 }
 
-fn destinations(
+pub(super) fn destinations(
     wire: Vec<istio_api::HttpRouteDestination>,
     at: &At<'_>,
     notes: &mut Notes<'_>,
