@@ -14,6 +14,7 @@ mod dev;
 mod envoy_accepts;
 mod fields;
 mod flips;
+mod generator;
 mod inside;
 mod kube;
 mod lateend;

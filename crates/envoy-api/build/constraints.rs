@@ -9,7 +9,19 @@ use prost_reflect::{
     OneofDescriptor, Value,
 };
 
-use crate::{ANNOTATIONS, Result, names, rules};
+use crate::names;
+use crate::rules::{self, Result};
+
+/// Files that only describe other files: their messages stand in options, never in a field.
+pub const ANNOTATIONS: [&str; 7] = [
+    "envoy/annotations/",
+    "google/api/annotations.proto",
+    "google/api/http.proto",
+    "google/protobuf/descriptor.proto",
+    "udpa/annotations/",
+    "validate/",
+    "xds/annotations/",
+];
 
 const ANY: &str = "google.protobuf.Any";
 

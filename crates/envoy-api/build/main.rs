@@ -13,20 +13,10 @@ use prost::Message as _;
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorSet;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use constraints::ANNOTATIONS;
+use rules::Result;
 
 const DESCRIPTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto/envoy.binpb");
-
-/// Files that only describe other files: their messages stand in options, never in a field.
-const ANNOTATIONS: [&str; 7] = [
-    "envoy/annotations/",
-    "google/api/annotations.proto",
-    "google/api/http.proto",
-    "google/protobuf/descriptor.proto",
-    "udpa/annotations/",
-    "validate/",
-    "xds/annotations/",
-];
 
 /// The services that something here serves or calls. The others would be dead code.
 const SERVICES: [&str; 2] = ["AggregatedDiscoveryService", "SecretDiscoveryService"];

@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 
 use prost_reflect::{DynamicMessage, Kind, Value};
 
-use crate::{Result, names};
+use crate::names;
+
+/// What generating answers; an error stops the build.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Writes the statements for `rules` (a `validate.FieldRules`) on a value of this kind.
 pub fn value(kind: &Kind, rules: &DynamicMessage, out: &mut String) -> Result<()> {

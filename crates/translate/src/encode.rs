@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_api::envoy::config::route::v3::RouteConfiguration;
 use ir::{
-    AuthorizationFilter, AuthorizationStage, Backend, ClusterName, Custom, Node, OutboundListener,
+    AuthorizationFilter, AuthorizationStage, ClusterName, Custom, Node, OutboundListener,
     OutboundTraffic, RouteAction, TcpBackend, VirtualHost,
 };
 use prost::Message;
 
-use crate::forward::shares;
+use crate::forward::clusters_of;
 use crate::{
     authorization_filter, cluster, name_table, outbound_listener, route_configuration,
     virtual_host, virtual_inbound, virtual_outbound,
@@ -84,19 +84,7 @@ fn clusters_of_host(host: &VirtualHost) -> impl Iterator<Item = &ClusterName> {
         RouteAction::Forward(forward) => Some(forward),
         RouteAction::Redirect(_) | RouteAction::Respond { status: _, body: _ } => None,
     });
-    forwarding.flat_map(|forward| {
-        let backends = shares(forward).into_iter();
-        let clusters = backends.filter_map(|share| match &share.backend {
-            Backend::Cluster {
-                name,
-                service: _,
-                alpn: _,
-                hash: _,
-            } => Some(name),
-            Backend::Missing { wanted: _ } => None,
-        });
-        clusters.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
-    })
+    forwarding.flat_map(clusters_of)
 }
 
 /// The cluster of the provider, where this filter asks one.
@@ -122,8 +110,8 @@ fn clusters_of_listener(listener: &OutboundListener) -> impl Iterator<Item = &Cl
 
 #[cfg(test)]
 mod tests {
-    use ir::model::{Headers, Port};
-    use ir::{Forward, Route, RouteTable, RouteTableName, WeightedBackend};
+    use ir::model::{Headers, Port, Share};
+    use ir::{Backend, Forward, Mirror, Route, RouteTable, RouteTableName, WeightedBackend};
 
     use super::*;
 
@@ -188,5 +176,22 @@ mod tests {
         assert_eq!(&*encoded.needs, [subset("v1"), subset("v2")]);
         let alone = encode(&Node::VirtualHost(host("a", vec![to(subset(""), 0)])));
         assert_eq!(&*alone.needs, [subset("")]);
+    }
+
+    #[test]
+    fn a_route_to_nowhere_needs_no_cluster_for_copies() {
+        let nowhere = Forward {
+            mirrors: Arc::new([Mirror {
+                cluster: subset("v1"),
+                in_mesh: true,
+                share: Share::ALL,
+            }]),
+            ..Forward::to(Backend::Missing {
+                wanted: "cart".into(),
+            })
+        };
+        let mut part = host("a", Vec::new());
+        part.routes = Arc::new([Route::of("default", RouteAction::Forward(nowhere))]);
+        assert!(encode(&Node::VirtualHost(part)).needs.is_empty());
     }
 }

@@ -109,8 +109,29 @@ fn mirror(mirror: &Mirror) -> envoy::route_action::RequestMirrorPolicy {
     }
 }
 
+/// The clusters that a route names, for requests and for copies of them.
+pub(crate) fn clusters_of(to: &Forward) -> impl Iterator<Item = &ClusterName> {
+    let shares = shares(to);
+    let mirrors = match nowhere(&shares) {
+        // What is answered here is not copied.
+        Some(_) => &[],
+        None => &*to.mirrors,
+    };
+    let backends = shares.into_iter();
+    let clusters = backends.filter_map(|share| match &share.backend {
+        Backend::Cluster {
+            name,
+            service: _,
+            alpn: _,
+            hash: _,
+        } => Some(name),
+        Backend::Missing { wanted: _ } => None,
+    });
+    clusters.chain(mirrors.iter().map(|mirror| &mirror.cluster))
+}
+
 /// The backends that are sent anything. Envoy need not know of the others.
-pub(crate) fn shares(to: &Forward) -> Vec<&WeightedBackend> {
+fn shares(to: &Forward) -> Vec<&WeightedBackend> {
     match &*to.backends {
         [only] => vec![only],
         several => several.iter().filter(|share| share.weight > 0).collect(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::routes::{source_labels, weighted};
-use super::{NAMESPACES, PORTS, sprinkle};
+use super::{Field, NAMESPACES, PORTS, sprinkle};
 use crate::dice::Dice;
 
 /// Ranges that hold some of the addresses that callers use.
@@ -12,9 +12,16 @@ const NETS: [&str; 4] = ["10.0.0.0/30", "10.0.0.1", "fd00::/64", "0.0.0.0/0"];
 pub(super) fn tcp(dice: &mut Dice) -> Value {
     let mut route = json!({"route": dice.many(1, 2, weighted)});
     if dice.once_in(2) {
-        route["match"] = dice.many(0, 2, conditions).into();
+        route["match"] = dice.many(0, 2, tcp_conditions).into();
     }
     route
+}
+
+fn tcp_conditions(dice: &mut Dice) -> Value {
+    let mut conditions = conditions(dice);
+    let from: Field<'_> = ("sourceSubnet", &|dice| dice.one(&NETS).into());
+    sprinkle(dice, 6, &mut conditions, &[from]);
+    conditions
 }
 
 /// A route of TLS for names under `hosts`.

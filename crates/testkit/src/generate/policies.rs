@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{NAMESPACES, TARGETS, frame, name, sprinkle, wanted};
+use super::rules::{keepalive, locality};
+use super::{Field, NAMESPACES, TARGETS, duration, frame, name, sprinkle, wanted};
 use crate::dice::Dice;
 
 /// The names of providers, of which MeshConfig may have some.
@@ -33,10 +34,8 @@ pub(super) fn authorization_policy(dice: &mut Dice) -> Value {
     policy["spec"] = json!({});
     let spec = &mut policy["spec"];
     match dice.below(8) {
-        0 => {
-            spec["targetRefs"] =
-                json!([{"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "gw"}])
-        }
+        0 if dice.once_in(2) => spec["targetRef"] = target(dice),
+        0 => spec["targetRefs"] = dice.many(1, 2, target).into(),
         1..=4 => spec["selector"] = json!({"matchLabels": wanted(dice)}),
         _ => {}
     }
@@ -56,6 +55,16 @@ pub(super) fn authorization_policy(dice: &mut Dice) -> Value {
         policy["metadata"]["annotations"]["istio.io/dry-run"] = dry.into();
     }
     policy
+}
+
+fn target(dice: &mut Dice) -> Value {
+    let mut target = dice.one(&[
+        json!({"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "gw"}),
+        json!({"kind": "Service", "group": "", "name": "cart"}),
+    ]);
+    let whose: Field<'_> = ("namespace", &|dice| dice.one(&NAMESPACES).into());
+    sprinkle(dice, 3, &mut target, &[whose]);
+    target
 }
 
 fn rule(dice: &mut Dice) -> Value {
@@ -238,9 +247,30 @@ pub(super) fn mesh_config(dice: &mut Dice) -> Value {
             }),
             ("extensionProviders", &providers),
             ("enableTracing", &|_| json!(true)),
+            ("discoverySelectors", &selectors),
+        ],
+    );
+    sprinkle(
+        dice,
+        6,
+        &mut config,
+        &[
+            ("connectTimeout", &|dice| duration(dice).into()),
+            ("tcpKeepalive", &keepalive),
+            ("h2UpgradePolicy", &|dice| {
+                dice.one(&["UPGRADE", "DO_NOT_UPGRADE"]).into()
+            }),
+            ("localityLbSetting", &locality),
         ],
     );
     config
+}
+
+fn selectors(dice: &mut Dice) -> Value {
+    dice.one(&[
+        json!([{"matchLabels": {"mesh": "yes"}}]),
+        json!([{"matchExpressions": [{"key": "mesh", "operator": "NotIn", "values": ["no"]}]}]),
+    ])
 }
 
 fn providers(dice: &mut Dice) -> Value {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::connections::{tcp, tls};
 use super::{
-    NAMESPACES, PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name, sprinkle,
+    Field, NAMESPACES, PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name,
+    sprinkle,
 };
 use crate::dice::Dice;
 
@@ -51,7 +52,7 @@ fn route(dice: &mut Dice) -> Value {
     let mut route = match dice.below(8) {
         0 => json!({"redirect": actions::redirect(dice)}),
         1 => json!({"directResponse": actions::direct_response(dice)}),
-        2 => json!({"delegate": {"name": format!("{}-routes", name(dice))}}),
+        2 => json!({"delegate": delegate(dice)}),
         _ => json!({"route": dice.many(1, 3, |dice| {
             let mut to = weighted(dice);
             sprinkle(dice, 5, &mut to, &[("headers", &actions::headers)]);
@@ -77,7 +78,27 @@ fn route(dice: &mut Dice) -> Value {
     route
 }
 
+fn delegate(dice: &mut Dice) -> Value {
+    let mut delegate = json!({"name": format!("{}-routes", name(dice))});
+    let whose: Field<'_> = ("namespace", &|dice| dice.one(&NAMESPACES).into());
+    sprinkle(dice, 2, &mut delegate, &[whose]);
+    delegate
+}
+
 pub(super) fn weighted(dice: &mut Dice) -> Value {
+    let destination = destination(dice);
+    let weight = dice.one(&[
+        json!(1),
+        json!(50),
+        json!(0),
+        json!(100),
+        json!(2_147_483_647),
+    ]);
+    json!({"destination": destination, "weight": weight})
+}
+
+/// A host, perhaps with its subset and port.
+pub(super) fn destination(dice: &mut Dice) -> Value {
     let mut destination = json!({"host": exact_host(dice)});
     sprinkle(
         dice,
@@ -88,14 +109,7 @@ pub(super) fn weighted(dice: &mut Dice) -> Value {
             ("port", &|dice| json!({"number": dice.one(&PORTS)})),
         ],
     );
-    let weight = dice.one(&[
-        json!(1),
-        json!(50),
-        json!(0),
-        json!(100),
-        json!(2_147_483_647),
-    ]);
-    json!({"destination": destination, "weight": weight})
+    destination
 }
 
 fn conditions(dice: &mut Dice) -> Value {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{PORTS, VERSIONS, duration, export_to, frame, host, limit, name, sprinkle, wanted};
+use super::{
+    Field, PORTS, VERSIONS, duration, export_to, frame, host, limit, name, sprinkle, wanted,
+};
 use crate::dice::Dice;
 
 pub(super) fn destination_rule(dice: &mut Dice) -> Value {
@@ -52,7 +54,7 @@ fn policy(dice: &mut Dice) -> Value {
         &[
             (
                 "retryBudget",
-                &|dice| json!({"percent": dice.one(&[0.0, 12.5]), "minRetryConcurrency": limit(dice)}),
+                &|dice| json!({"percent": dice.one(&[0.0, 12.5]), "minRetryConcurrency": limit(dice), "budgetInterval": duration(dice)}),
             ),
             (
                 "tunnel",
@@ -124,10 +126,17 @@ fn load_balancer(dice: &mut Dice) -> Value {
             ("localityLbSetting", &locality),
             (
                 "warmup",
-                &|dice| json!({"duration": duration(dice), "aggression": dice.one(&[1.0, 1.5])}),
+                &|dice| json!({"duration": duration(dice), "aggression": dice.one(&[1.0, 1.5]), "minimumPercent": dice.one(&[0.0, 10.0])}),
             ),
         ],
     );
+    if balancer["localityLbSetting"].is_null() {
+        sprinkle(dice, 6, &mut balancer, &[("zoneAwareLbSetting", &zones)]);
+    }
+    if balancer["warmup"].is_null() {
+        let old: Field<'_> = ("warmupDurationSecs", &|dice| duration(dice).into());
+        sprinkle(dice, 8, &mut balancer, &[old]);
+    }
     balancer
 }
 
@@ -142,12 +151,13 @@ fn consistent_hash(dice: &mut Dice) -> Value {
     match dice.one(&[0, 1, 2]) {
         0 => hash["maglev"] = json!({"tableSize": dice.one(&[2, 251])}),
         1 => hash["ringHash"] = json!({"minimumRingSize": dice.one(&[0, 64])}),
+        _ if dice.once_in(3) => hash["minimumRingSize"] = dice.one(&[1, 64]).into(),
         _ => {}
     }
     hash
 }
 
-fn locality(dice: &mut Dice) -> Value {
+pub(super) fn locality(dice: &mut Dice) -> Value {
     dice.one(&[
         json!({"enabled": false}),
         json!({"enabled": true}),
@@ -161,6 +171,18 @@ fn locality(dice: &mut Dice) -> Value {
     ])
 }
 
+fn zones(dice: &mut Dice) -> Value {
+    let mut zones = json!({"enabled": dice.once_in(2)});
+    match dice.below(3) {
+        0 => zones["failover"] = json!([{"from": "eu", "to": "us"}]),
+        1 => zones["failoverPriority"] = json!(["topology.kubernetes.io/zone"]),
+        _ => {}
+    }
+    let least: Field<'_> = ("minClusterSize", &limit);
+    sprinkle(dice, 3, &mut zones, &[least]);
+    zones
+}
+
 fn tcp(dice: &mut Dice) -> Value {
     let mut tcp = json!({});
     sprinkle(
@@ -170,15 +192,16 @@ fn tcp(dice: &mut Dice) -> Value {
         &[
             ("maxConnections", &limit),
             ("connectTimeout", &|dice| duration(dice).into()),
-            (
-                "tcpKeepalive",
-                &|dice| json!({"probes": limit(dice), "time": "10s", "interval": dice.one(&["75s", "1s"])}),
-            ),
+            ("tcpKeepalive", &keepalive),
             ("maxConnectionDuration", &|dice| duration(dice).into()),
             ("idleTimeout", &|dice| duration(dice).into()),
         ],
     );
     tcp
+}
+
+pub(super) fn keepalive(dice: &mut Dice) -> Value {
+    json!({"probes": limit(dice), "time": "10s", "interval": dice.one(&["75s", "1s"])})
 }
 
 fn http(dice: &mut Dice) -> Value {
@@ -221,6 +244,7 @@ fn outlier_detection(dice: &mut Dice) -> Value {
         2,
         &mut detection,
         &[
+            ("consecutiveErrors", &limit),
             ("consecutive5xxErrors", &limit),
             ("consecutiveGatewayErrors", &limit),
             ("consecutiveLocalOriginFailures", &limit),
@@ -264,7 +288,9 @@ fn tls(dice: &mut Dice) -> Value {
             }),
         ],
     );
-    if mode == "MUTUAL" {
+    if matches!(mode, "SIMPLE" | "MUTUAL") && dice.once_in(6) {
+        tls["credentialName"] = dice.one(&["secret", "configmap://roots"]).into();
+    } else if mode == "MUTUAL" {
         tls["clientCertificate"] = "/etc/certs/cert.pem".into();
         tls["privateKey"] = "/etc/certs/key.pem".into();
     }
@@ -275,6 +301,7 @@ fn tls(dice: &mut Dice) -> Value {
             &mut tls,
             &[
                 ("caCertificates", &|_| json!("/etc/certs/ca.pem")),
+                ("caCrl", &|_| json!("/etc/certs/crl.pem")),
                 ("insecureSkipVerify", &|dice| json!(dice.once_in(2))),
             ],
         );

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::text;
+use super::{destination, text};
 use crate::dice::Dice;
-use crate::generate::{VERSIONS, duration, exact_host, sprinkle};
+use crate::generate::{duration, sprinkle};
 
 /// What a route does beside its action; sometimes what that excludes.
 pub(super) fn sprinkle_actions(dice: &mut Dice, route: &mut Value) {
@@ -16,10 +16,11 @@ pub(super) fn sprinkle_actions(dice: &mut Dice, route: &mut Value) {
             ("rewrite", &rewrite),
             ("headers", &headers),
             ("fault", &fault),
-            ("mirror", &|dice| json!({"host": exact_host(dice)})),
+            ("mirror", &destination),
             ("mirrors", &|dice| dice.many(1, 2, mirror).into()),
             ("mirrorPercentage", &percentage),
             ("mirrorPercent", &|dice| dice.one(&[0, 50, 101]).into()),
+            ("mirror_percent", &|dice| dice.one(&[0, 50]).into()),
             ("corsPolicy", &cors),
         ],
     );
@@ -84,7 +85,12 @@ pub(super) fn headers(dice: &mut Dice) -> Value {
 }
 
 fn fault(dice: &mut Dice) -> Value {
-    let delay = json!({"fixedDelay": duration(dice), "percentage": percentage(dice)});
+    let mut delay = json!({"fixedDelay": duration(dice)});
+    match dice.below(4) {
+        0 => delay["percent"] = dice.one(&[0, 50, 101]).into(),
+        1 => delay = json!({"exponentialDelay": duration(dice)}),
+        _ => delay["percentage"] = percentage(dice),
+    }
     let status = dice.one(&[
         json!({"httpStatus": 500}),
         json!({"grpcStatus": "UNAVAILABLE"}),
@@ -105,10 +111,7 @@ fn percentage(dice: &mut Dice) -> Value {
 }
 
 fn mirror(dice: &mut Dice) -> Value {
-    let mut mirror = json!({"destination": {"host": exact_host(dice)}});
-    if dice.once_in(2) {
-        mirror["destination"]["subset"] = dice.one(&VERSIONS).into();
-    }
+    let mut mirror = json!({"destination": destination(dice)});
     if dice.once_in(2) {
         mirror["percentage"] = percentage(dice);
     }
