@@ -9,6 +9,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod case_rules;
 mod cases;
 mod dev;
 mod envoy_accepts;

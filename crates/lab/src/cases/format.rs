@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::theme::Theme;
 use crate::app::{Call, Failure, Protocol};
 use crate::read;
 
@@ -30,6 +31,8 @@ const CALLS: &str = "calls.yaml";
 pub struct Case {
     /// The name of its folder.
     pub name: String,
+    /// What it is about.
+    pub theme: Theme,
     /// The world in which it is played.
     pub world: String,
     /// The objects that are wrong on purpose: `VirtualService shop/reviews`.
@@ -48,6 +51,7 @@ pub struct Case {
 struct CallsFile {
     #[serde(rename = "about")]
     _about: String,
+    theme: Theme,
     world: String,
     #[serde(default)]
     rejected: BTreeSet<String>,
@@ -177,6 +181,7 @@ impl Case {
         let value = read::yaml(&text).map_err(wrong)?;
         let CallsFile {
             _about: _,
+            theme,
             world,
             rejected,
             calls,
@@ -197,6 +202,7 @@ impl Case {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
+            theme,
             world,
             rejected,
             calls,
