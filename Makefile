@@ -34,6 +34,7 @@ images:
 test:
 	@hack/stage prerequisites hack/prerequisites --install test
 	@hack/stage envoy hack/envoy
+	@hack/stage older-envoys hack/envoy 1.39 1.38
 	@hack/stage kube hack/kube/build
 	@hack/stage build cargo build --locked --workspace --bins --tests
 	@hack/stage images hack/images/test
@@ -59,6 +60,7 @@ bench:
 soak:
 	@hack/stage prerequisites hack/prerequisites --install test
 	@hack/stage envoy hack/envoy
+	@hack/stage older-envoys hack/envoy 1.39 1.38
 	@hack/stage kube hack/kube/build
 	@hack/stage build cargo build --locked --workspace --bins --tests
 	@hack/stage images hack/images/test

@@ -7,21 +7,14 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::mesh::{alone, lateen, top};
+use crate::scenes;
 
 /// The cases by the world that each names.
 fn by_world() -> BTreeMap<String, Vec<PathBuf>> {
     let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
-    for entry in std::fs::read_dir(top().join("tests/cases")).unwrap() {
-        let path = entry.unwrap().path();
-        if let Ok(calls) = std::fs::read_to_string(path.join("calls.yaml")) {
-            let world = calls
-                .lines()
-                .find_map(|line| line.strip_prefix("world: "))
-                .unwrap();
-            found.entry(world.to_owned()).or_default().push(path);
-        }
+    for case in scenes::cases() {
+        found.entry(scenes::world(&case)).or_default().push(case);
     }
-    found.values_mut().for_each(|cases| cases.sort());
     found
 }
 

@@ -4,14 +4,11 @@
 pub mod leaves;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use control::{Control, ProxyInfo};
 use serde_json::{Value, json};
-use sources::Memory;
-use store::SourceId;
 
 use crate::mesh::top;
+use crate::scenes;
 use leaves::{Leaf, Schemas};
 
 /// At most so many fields may do nothing.
@@ -20,56 +17,13 @@ const MOST_WITHOUT_EFFECT: usize = 40;
 /// What each proxy is sent: by proxy, type and name, its version.
 type Sent = BTreeMap<(usize, &'static str, String), String>;
 
-/// The documents of a file, as far as they are objects.
-fn documents(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let parts = text.split("\n---\n").filter(|part| !part.trim().is_empty());
-    let values = parts.map(serde_saphyr::from_str::<Value>);
-    let values =
-        values.map(|value| value.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
-    values.filter(Value::is_object).collect()
-}
-
-/// The documents of a folder, but for its calls.
-fn folder(folder: &Path) -> Vec<Value> {
-    let files = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files.filter(|file| !file.ends_with("calls.yaml")).collect();
-    files.sort();
-    files.iter().flat_map(|file| documents(file)).collect()
-}
-
-fn is_same(one: &Value, other: &Value) -> bool {
-    let place = |object: &Value| {
-        let meta = &object["metadata"];
-        (
-            object["kind"].clone(),
-            meta["namespace"].clone(),
-            meta["name"].clone(),
-        )
-    };
-    place(one) == place(other)
-}
-
-/// A case and its world: where both have an object, the case's counts.
-fn scene(case: &Path) -> Vec<Value> {
-    let calls = std::fs::read_to_string(case.join("calls.yaml")).unwrap();
-    let world = calls.lines().find_map(|line| line.strip_prefix("world: "));
-    let mut scene = folder(case);
-    for object in folder(&top().join("tests/worlds").join(world.unwrap())) {
-        if !scene.iter().any(|own| is_same(own, &object)) {
-            scene.push(object);
-        }
-    }
-    scene
-}
-
 /// The scenes of the policies, each in all places of a DestinationRule; routes lead to their subsets.
 fn policies() -> Vec<Vec<Value>> {
     let folder = top().join("tests/fields");
-    let world = documents(&folder.join("world.yaml"));
-    let [policies] = documents(&folder.join("policies.yaml")).try_into().unwrap();
+    let world = scenes::documents(&folder.join("world.yaml"));
+    let [policies] = scenes::documents(&folder.join("policies.yaml"))
+        .try_into()
+        .unwrap();
     let policies = policies.as_object().unwrap().values();
     policies
         .map(|policy| {
@@ -120,38 +74,12 @@ fn ruled(host: &str, place: &str, said: Value) -> Vec<Value> {
     ]
 }
 
-/// Gives the Pods addresses.
-fn addressed(mut scene: Vec<Value>) -> Vec<Value> {
-    for (number, object) in scene.iter_mut().enumerate() {
-        if object["kind"] == "Pod" {
-            let address = format!("198.18.1.{}", number + 1);
-            object["status"]["podIPs"] = json!([{ "ip": address }]);
-        }
-    }
-    scene
-}
-
 /// What the proxies of all Pods are sent.
 fn sent(objects: &[Value]) -> Sent {
-    let mut memory = Memory::new(SourceId(0));
-    for (number, object) in objects.iter().enumerate() {
-        memory.put(&format!("{number}.json"), &object.to_string());
-    }
-    let mut control = Control::new([]);
-    control.apply(memory.read());
-    let pods = control.mesh().snapshot().of_kind(model::Kind::Pod);
-    let keys: Vec<_> = pods.map(|pod| pod.key.clone()).collect();
+    let mut control = scenes::control(objects);
     let mut sent = Sent::new();
-    for (number, key) in keys.iter().enumerate() {
-        let workload = control.mesh().workload(key).unwrap();
-        let id = control.connect(ProxyInfo {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            labels: workload.labels,
-            service_account: workload.service_account,
-            addresses: workload.addresses,
-        });
-        let view = control.view(id).unwrap_or_default();
+    for (number, proxy) in scenes::connect(&mut control).into_iter().enumerate() {
+        let view = control.view(proxy).unwrap_or_default();
         for kind in xds::Kind::ALL {
             for resource in view.resources(kind) {
                 let place = (number, kind.type_url(), resource.name().to_string());
@@ -201,13 +129,15 @@ pub fn chart_schemas() -> Schemas {
 
 /// Every behaviour case, and scenes for the fields that no case can tell apart at a server.
 pub fn scenes() -> Vec<Vec<Value>> {
-    let cases = std::fs::read_dir(top().join("tests/cases")).unwrap();
-    let mut cases: Vec<PathBuf> = cases.map(|case| case.unwrap().path()).collect();
-    cases.retain(|case| case.join("calls.yaml").exists());
-    cases.sort();
-    let more = documents(&top().join("tests/fields/more.yaml"));
-    let scenes = cases.iter().map(|case| scene(case)).chain(policies());
-    scenes.chain([more]).map(addressed).collect()
+    let cases = scenes::cases();
+    let cases = cases.iter().map(|case| scenes::case(case));
+    cases.chain(of_fields()).collect()
+}
+
+/// The scenes for the fields that no case can tell apart at a server.
+pub fn of_fields() -> impl Iterator<Item = Vec<Value>> {
+    let more = scenes::documents(&top().join("tests/fields/more.yaml"));
+    policies().into_iter().chain([more]).map(scenes::addressed)
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod lateend;
 mod mesh;
 mod mutants;
 mod normalisation;
+mod scenes;
 mod secure_naming;
 mod tidy;
 mod wrong_input;
