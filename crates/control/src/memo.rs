@@ -211,9 +211,10 @@ fn liveness(node: &Node) -> Liveness {
         Node::Cluster(cluster) => match cluster.discovery {
             Discovery::Eds => Liveness::Eds,
             Discovery::StrictDns(_) | Discovery::LogicalDns(_) => Liveness::Ack,
-            Discovery::OriginalDestination | Discovery::Inbound | Discovery::Nothing => {
-                Liveness::Sent
-            }
+            Discovery::OriginalDestination
+            | Discovery::DynamicDns
+            | Discovery::Inbound
+            | Discovery::Nothing => Liveness::Sent,
         },
         Node::RouteTable(_)
         | Node::VirtualHost(_)

@@ -51,6 +51,8 @@ pub enum Discovery {
     StrictDns(Endpoints),
     /// By DNS, the first address only.
     LogicalDns(Endpoints),
+    /// By DNS, one by one: the name that a request's Host or a connection's SNI says, when it is asked for.
+    DynamicDns,
     /// None: the connection goes where the caller addressed it.
     OriginalDestination,
     /// None: the app beside the proxy, called on the address that the caller addressed.

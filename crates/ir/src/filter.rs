@@ -18,6 +18,9 @@ pub enum HttpFilter {
     Fault,
     /// CORS preflights are answered last, by the route that would have been taken.
     Cors,
+    /// Resolves the host of a request whose cluster is found by it: when nothing in front answers any more, and just
+    /// before the request is sent there.
+    DynamicForwardProxy,
     /// Sends the request on. Always there, always last.
     Router,
 }

@@ -22,6 +22,8 @@ pub struct OutboundListener {
     pub traffic: OutboundTraffic,
     /// What happens to what it cannot route.
     pub fallback: OutboundTrafficPolicy,
+    /// Whether some of its requests go to the addresses of the host that they name.
+    pub resolves_hosts: bool,
     /// Where it logs.
     pub access_log: Option<AccessLog>,
 }
@@ -63,6 +65,8 @@ pub struct TcpBackend {
     pub hashes_source: bool,
     /// `tunnel` of the DestinationRule that applies.
     pub tunnel: Option<Tunnel>,
+    /// Where some cluster is found by the name that TLS asks for: the port that is called at its addresses.
+    pub resolved_on: Option<Port>,
 }
 
 impl TcpBackend {
@@ -75,6 +79,7 @@ impl TcpBackend {
             max_duration: None,
             hashes_source: false,
             tunnel: None,
+            resolved_on: None,
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum ClusterName {
     BlackHole,
     /// `PassthroughCluster`: where the caller addressed it.
     Passthrough,
+    /// `AllowAnyDynamicDNSCluster`: to the host that the request names.
+    AllowAnyDynamicDns,
     /// `InboundPassthroughCluster`: to the app, on a port that no service declares.
     InboundPassthrough,
 }
@@ -39,6 +41,7 @@ impl ClusterName {
             other @ (Self::Inbound(_)
             | Self::BlackHole
             | Self::Passthrough
+            | Self::AllowAnyDynamicDns
             | Self::InboundPassthrough) => other.to_string(),
         }
     }
@@ -57,6 +60,7 @@ impl fmt::Display for ClusterName {
             Self::Inbound(port) => write!(f, "inbound|{port}||"),
             Self::BlackHole => f.write_str("BlackHoleCluster"),
             Self::Passthrough => f.write_str("PassthroughCluster"),
+            Self::AllowAnyDynamicDns => f.write_str("AllowAnyDynamicDNSCluster"),
             Self::InboundPassthrough => f.write_str("InboundPassthroughCluster"),
         }
     }

@@ -112,6 +112,8 @@ proto_enum! {
         RegistryOnly = 0 => "REGISTRY_ONLY",
         /// Anywhere.
         AllowAny = 1 => "ALLOW_ANY",
+        /// Anywhere; the hosts of requests are resolved by the proxy.
+        AllowAnyDynamicDns = 2 => "ALLOW_ANY_DYNAMIC_DNS",
     }
 }
 

@@ -29,6 +29,7 @@ pub fn build(inputs: &Inputs) -> Node {
             chosen: Arc::clone(&inputs.chosen),
             traffic: inputs.traffic.clone(),
             fallback: inputs.fallback,
+            resolves_hosts: inputs.resolves_hosts,
             access_log: inputs.access_log.clone(),
         }),
         Inputs::VirtualOutbound(fallback, access_log) => Node::VirtualOutbound(VirtualOutbound {
@@ -93,6 +94,7 @@ fn bare(name: ClusterName, discovery: Discovery, protocol: UpstreamProtocol) -> 
 fn fixed(name: &ClusterName) -> Cluster {
     let discovery = match name {
         ClusterName::BlackHole => Discovery::Nothing,
+        ClusterName::AllowAnyDynamicDns => Discovery::DynamicDns,
         ClusterName::InboundPassthrough | ClusterName::Inbound(_) => Discovery::Inbound,
         ClusterName::Passthrough | ClusterName::Outbound { .. } => Discovery::OriginalDestination,
     };
@@ -103,7 +105,9 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
     let policy = &inputs.policy;
     let balancing = policy.load_balancer.as_ref();
     let load_balancer = match inputs.source {
-        ClusterSource::OriginalDestination { .. } => LoadBalancer::Passthrough,
+        ClusterSource::OriginalDestination { .. } | ClusterSource::DynamicDns => {
+            LoadBalancer::Passthrough
+        }
         ClusterSource::Eds | ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_) => {
             balancing.map(|lb| lb.policy.clone()).unwrap_or_default()
         }
@@ -114,6 +118,7 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
             ClusterSource::Eds => Discovery::Eds,
             ClusterSource::StrictDns(endpoints) => Discovery::StrictDns(endpoints.clone()),
             ClusterSource::LogicalDns(endpoints) => Discovery::LogicalDns(endpoints.clone()),
+            ClusterSource::DynamicDns => Discovery::DynamicDns,
             ClusterSource::OriginalDestination { .. } => Discovery::OriginalDestination,
         },
         load_balancer,
@@ -159,6 +164,8 @@ fn automatic_tls(inputs: &ClusterInputs) -> UpstreamTls {
             all_mesh_tls: false,
         } => UpstreamTls::Plaintext,
         ClusterSource::OriginalDestination { all_mesh_tls: true } => UpstreamTls::Mesh(tls()),
+        // Whoever is outside of the mesh has no mutual TLS of the mesh's.
+        ClusterSource::DynamicDns => UpstreamTls::Plaintext,
         ClusterSource::Eds | ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_) => {
             UpstreamTls::Auto(tls())
         }
@@ -182,15 +189,18 @@ fn mesh_tls(inputs: &ClusterInputs, sni: Option<&Arc<str>>, names: &[Arc<str>]) 
 }
 
 fn catch_all(policy: OutboundTrafficPolicy) -> VirtualHost {
+    let to = |name| {
+        RouteAction::Forward(Forward::to(Backend::Cluster {
+            name,
+            service: None,
+            alpn: None,
+            hash: None,
+        }))
+    };
     let (name, action) = match policy {
-        OutboundTrafficPolicy::AllowAny => {
-            let passthrough = Backend::Cluster {
-                name: ClusterName::Passthrough,
-                service: None,
-                alpn: None,
-                hash: None,
-            };
-            ("allow_any", RouteAction::Forward(Forward::to(passthrough)))
+        OutboundTrafficPolicy::AllowAny => ("allow_any", to(ClusterName::Passthrough)),
+        OutboundTrafficPolicy::AllowAnyDynamicDns => {
+            ("allow_any", to(ClusterName::AllowAnyDynamicDns))
         }
         OutboundTrafficPolicy::RegistryOnly => (
             "block_all",

@@ -265,9 +265,11 @@ fn of_listed(mesh: &Mesh, service: &MeshService, entry: &WorkloadEntry) -> Optio
 
 /// A ServiceEntry that is resolved by DNS and lists nothing is resolved by its own name.
 fn of_own_name(service: &MeshService) -> Option<Instance> {
-    use crate::service::ServiceDiscovery::{Endpoints, LogicalDns, OriginalDestination, StrictDns};
+    use crate::service::ServiceDiscovery::{
+        DynamicDns, Endpoints, LogicalDns, OriginalDestination, StrictDns,
+    };
     match service.discovery {
-        Endpoints | OriginalDestination => None,
+        Endpoints | OriginalDestination | DynamicDns => None,
         StrictDns | LogicalDns => Some(Instance {
             address: EndpointAddress::Dns(service.host.clone()),
             ports: InstancePorts::Named(Arc::new([])),

@@ -10,7 +10,7 @@ use crate::proximity::Preference;
 pub enum Key {
     /// A cluster: a port of a service, or a subset of it.
     Cluster(ClusterKey),
-    /// A cluster that every proxy has: BlackHole, Passthrough, InboundPassthrough.
+    /// A cluster that no service makes: BlackHole, Passthrough, AllowAnyDynamicDns, InboundPassthrough.
     Fixed(ClusterName),
     /// What stands around the virtual hosts of a route table.
     RouteTable(RouteTableName),

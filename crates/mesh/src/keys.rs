@@ -16,6 +16,7 @@ pub fn fixed() -> impl Iterator<Item = Key> {
     let clusters = [
         ClusterName::BlackHole,
         ClusterName::Passthrough,
+        ClusterName::AllowAnyDynamicDns,
         ClusterName::InboundPassthrough,
     ];
     clusters

@@ -58,6 +58,8 @@ pub enum ServiceDiscovery {
     StrictDns,
     /// Resolved by Envoy, the first address.
     LogicalDns,
+    /// Resolved by Envoy: the name that the caller asks for.
+    DynamicDns,
     /// The caller addresses them: a headless Service, or a ServiceEntry with resolution NONE.
     OriginalDestination,
 }
@@ -129,7 +131,13 @@ impl MeshService {
     #[must_use]
     pub fn is_open(&self) -> bool {
         let has_address = self.allocates || !self.addresses.is_empty() || self.is_headless();
-        !has_address || !self.networks.is_empty()
+        !has_address || !self.networks.is_empty() || self.resolves_hosts()
+    }
+
+    /// Whether callers say by Host or SNI which of its names they mean, and Envoy resolves that.
+    #[must_use]
+    pub fn resolves_hosts(&self) -> bool {
+        self.discovery == ServiceDiscovery::DynamicDns
     }
 
     /// What telemetry says of it.
@@ -216,13 +224,11 @@ fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
         Resolution::Static => ServiceDiscovery::Endpoints,
         Resolution::Dns => ServiceDiscovery::StrictDns,
         Resolution::DnsRoundRobin => ServiceDiscovery::LogicalDns,
+        Resolution::DynamicDns => ServiceDiscovery::DynamicDns,
     };
     let service = |host: Hostname| MeshService {
         rank: Ranked::new(object),
-        // No name under a wildcard could be told from another by the address.
-        allocates: entry.addresses.is_empty()
-            && entry.resolution != Resolution::None
-            && !host.is_wildcard(),
+        allocates: entry.addresses.is_empty() && allocates(entry.resolution, &host),
         host,
         export_to: entry.export_to.clone(),
         ports: distinct(entry.ports.iter().map(of_entry_port)),
@@ -240,6 +246,15 @@ fn of_entry(object: &Object, entry: &ServiceEntry) -> Vec<MeshService> {
     };
     let hosts = entry.hosts.iter().filter_map(HostPattern::service_host);
     hosts.map(service).collect()
+}
+
+/// No name under a wildcard could be told from another by the address, unless callers say it once more.
+fn allocates(resolution: Resolution, host: &Hostname) -> bool {
+    match resolution {
+        Resolution::None => false,
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => !host.is_wildcard(),
+        Resolution::DynamicDns => true,
+    }
 }
 
 fn of_entry_port(port: &EntryPort) -> MeshPort {

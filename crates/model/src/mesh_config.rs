@@ -76,6 +76,8 @@ pub enum OutboundTrafficPolicy {
     AllowAny,
     /// `REGISTRY_ONLY`: they are refused.
     RegistryOnly,
+    /// `ALLOW_ANY_DYNAMIC_DNS`: requests go to the addresses of the host that they name, connections pass as they are.
+    AllowAnyDynamicDns,
 }
 
 /// Where and how requests are logged.

@@ -64,4 +64,7 @@ pub enum Resolution {
     Dns,
     /// `DNS_ROUND_ROBIN`: to the address that the name resolves to when connecting.
     DnsRoundRobin,
+    /// `DYNAMIC_DNS`: to the addresses of the name that the request's Host or the connection's SNI says, which is
+    /// resolved when it is asked for.
+    DynamicDns,
 }

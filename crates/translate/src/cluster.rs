@@ -166,9 +166,12 @@ fn telemetry_metadata(cluster: &Cluster) -> Option<core::Metadata> {
     let fields = match (&cluster.name, &cluster.service) {
         (_, Some(service)) => service_fields(service),
         // What Istio calls calls to nowhere and to anywhere.
-        (name @ (ClusterName::BlackHole | ClusterName::Passthrough), None) => {
-            strings([(key::SERVICE_NAME, name.to_string().as_str())])
-        }
+        (
+            name @ (ClusterName::BlackHole
+            | ClusterName::Passthrough
+            | ClusterName::AllowAnyDynamicDns),
+            None,
+        ) => strings([(key::SERVICE_NAME, name.to_string().as_str())]),
         (
             ClusterName::Outbound { .. }
             | ClusterName::Inbound(_)

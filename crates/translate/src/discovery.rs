@@ -13,6 +13,7 @@ use envoy_api::pack;
 use ir::model::{EndpointAddress, LoadBalancer};
 use ir::{Cluster, Discovery, Endpoints};
 
+use crate::dynamic_dns;
 use crate::endpoint::dns_assignment;
 use crate::load_balancer;
 use crate::proto::{ads, duration};
@@ -20,7 +21,7 @@ use crate::proto::{ads, duration};
 /// Envoy's own address when it calls the app beside it. The capture rules leave connections from it alone.
 const INBOUND_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 /// How often names are looked up again where their records do not say (Istio: MeshConfig `dnsRefreshRate`).
-const DNS_REFRESH: Duration = Duration::from_secs(60);
+pub(crate) const DNS_REFRESH: Duration = Duration::from_secs(60);
 /// How far look-ups of many proxies drift apart (Istio: `PILOT_DNS_JITTER_DURATION`).
 const DNS_JITTER: Duration = Duration::from_millis(100);
 
@@ -40,6 +41,10 @@ impl Way {
             Discovery::Nothing => Self::plain(DiscoveryType::Static, LbPolicy::RoundRobin),
             Discovery::Inbound => Self {
                 bind: Some(inbound_source()),
+                ..Self::original()
+            },
+            Discovery::DynamicDns => Self {
+                kind: dynamic_dns::cluster_type(),
                 ..Self::original()
             },
             Discovery::OriginalDestination => Self::original(),

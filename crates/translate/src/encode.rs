@@ -67,9 +67,10 @@ fn bytes(message: &impl Message) -> Bytes {
 }
 
 fn ordered<'a>(clusters: impl Iterator<Item = &'a ClusterName>) -> Arc<[ClusterName]> {
+    // What every proxy has is live.
     let outbound: BTreeSet<&ClusterName> = clusters
         .filter(|cluster| match cluster {
-            ClusterName::Outbound { .. } => true,
+            ClusterName::Outbound { .. } | ClusterName::AllowAnyDynamicDns => true,
             ClusterName::Inbound(_)
             | ClusterName::BlackHole
             | ClusterName::Passthrough

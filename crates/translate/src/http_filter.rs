@@ -7,7 +7,7 @@ use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 
 use envoy_api::{Any, pack};
 use ir::{AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, HttpFilter};
 
-use crate::{alpn, authorization, peer_metadata};
+use crate::{alpn, authorization, dynamic_dns, peer_metadata};
 
 /// The fault filter's name, by which routes speak to it.
 pub(crate) const FAULT: &str = "envoy.filters.http.fault";
@@ -28,6 +28,7 @@ fn http_filter(filter: &HttpFilter) -> hcm::HttpFilter {
         HttpFilter::Alpn => named(alpn::NAME, alpn::config()),
         HttpFilter::Fault => named(FAULT, pack(&HttpFault::default())),
         HttpFilter::Cors => named(CORS, pack(&Cors::default())),
+        HttpFilter::DynamicForwardProxy => named(dynamic_dns::FILTER, dynamic_dns::http_filter()),
         HttpFilter::Router => named("envoy.filters.http.router", pack(&Router::default())),
     }
 }

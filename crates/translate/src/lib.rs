@@ -11,6 +11,7 @@ mod alpn;
 mod authorization;
 mod cluster;
 mod discovery;
+mod dynamic_dns;
 mod encode;
 mod endpoint;
 mod ext_authz;

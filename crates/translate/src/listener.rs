@@ -101,7 +101,10 @@ pub(crate) fn plaintext_http() -> envoy::FilterChainMatch {
 /// The cluster of what no route takes.
 pub(crate) fn fallback_cluster(policy: OutboundTrafficPolicy) -> ir::ClusterName {
     match policy {
-        OutboundTrafficPolicy::AllowAny => ir::ClusterName::Passthrough,
+        // What is no HTTP names no host.
+        OutboundTrafficPolicy::AllowAny | OutboundTrafficPolicy::AllowAnyDynamicDns => {
+            ir::ClusterName::Passthrough
+        }
         OutboundTrafficPolicy::RegistryOnly => ir::ClusterName::BlackHole,
     }
 }

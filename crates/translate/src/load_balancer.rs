@@ -37,7 +37,10 @@ pub(crate) fn policy(policy: &LoadBalancer) -> LbPolicy {
 pub(crate) fn config(cluster: &Cluster) -> Option<LbConfig> {
     match &cluster.discovery {
         Discovery::Eds | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {}
-        Discovery::OriginalDestination | Discovery::Inbound | Discovery::Nothing => return None,
+        Discovery::OriginalDestination
+        | Discovery::DynamicDns
+        | Discovery::Inbound
+        | Discovery::Nothing => return None,
     }
     let slow_start = || cluster.warmup.as_ref().map(slow_start);
     match &cluster.load_balancer {

@@ -12,6 +12,7 @@ use ir::{
 };
 
 use crate::access_log;
+use crate::dynamic_dns;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{
     ANY_ADDRESS, OUTBOUND_PORT, fallback_cluster, http_inspector, listener, plaintext_http,
@@ -30,24 +31,25 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
         chosen,
         traffic,
         fallback,
+        resolves_hosts,
         access_log,
     } = outbound;
     let log = access_log.as_ref();
     let title = name.to_string();
+    let http = |table| http(table, &title, *resolves_hosts, log);
     let mut chains = match traffic {
         // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
         OutboundTraffic::Http(table) if name.address.is_some() => Chains {
-            plain: vec![chain("", http(table, &title, log))],
+            plain: vec![chain("", [http(table)])],
             ..Chains::default()
         },
         OutboundTraffic::Http(table) => {
-            let rest = chain("PassthroughFilterChain", stranger(*fallback, log));
-            Chains::detecting(http(table, &title, log), rest)
+            let rest = chain("PassthroughFilterChain", [stranger(*fallback, log)]);
+            Chains::detecting(http(table), rest)
         }
-        OutboundTraffic::Detect(table, backend) => Chains::detecting(
-            http(table, &title, log),
-            chain("", tcp_backend(backend, log)),
-        ),
+        OutboundTraffic::Detect(table, backend) => {
+            Chains::detecting(http(table), chain("", tcp_backend(backend, log)))
+        }
         OutboundTraffic::Tcp(backend) if chosen.is_empty() => Chains {
             plain: vec![chain("", tcp_backend(backend, log))],
             ..Chains::default()
@@ -57,7 +59,7 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
             ..Chains::default()
         },
         OutboundTraffic::Fallback => Chains {
-            default: Some(chain("PassthroughFilterChain", stranger(*fallback, log))),
+            default: Some(chain("PassthroughFilterChain", [stranger(*fallback, log)])),
             ..Chains::default()
         },
     };
@@ -100,9 +102,9 @@ pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
             destination_port: Some(OUTBOUND_PORT.into()),
             ..Default::default()
         }),
-        ..chain("virtualOutbound-blackhole", black_hole())
+        ..chain("virtualOutbound-blackhole", [black_hole()])
     };
-    let rest = chain("virtualOutbound-catchall-tcp", stranger(*fallback, log));
+    let rest = chain("virtualOutbound-catchall-tcp", [stranger(*fallback, log)]);
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
         use_original_dst: Some(true),
@@ -131,7 +133,7 @@ impl Chains {
         Self {
             plain: vec![envoy::FilterChain {
                 filter_chain_match: Some(plaintext_http()),
-                ..chain("", http)
+                ..chain("", [http])
             }],
             default: Some(rest),
             inspectors: vec![tls_inspector(), http_inspector()],
@@ -167,15 +169,29 @@ fn condition(chosen: &ChosenConnections) -> envoy::FilterChainMatch {
     }
 }
 
-fn chain(name: &str, filter: envoy::Filter) -> envoy::FilterChain {
+fn chain(name: &str, filters: impl IntoIterator<Item = envoy::Filter>) -> envoy::FilterChain {
     envoy::FilterChain {
         name: name.to_owned(),
-        filters: vec![filter],
+        filters: filters.into_iter().collect(),
         ..Default::default()
     }
 }
 
-fn http(table: &RouteTableName, listener: &str, log: Option<&AccessLog>) -> envoy::Filter {
+fn http(
+    table: &RouteTableName,
+    listener: &str,
+    resolves_hosts: bool,
+    log: Option<&AccessLog>,
+) -> envoy::Filter {
+    let resolver = resolves_hosts.then_some(HttpFilter::DynamicForwardProxy);
+    let filters = [
+        HttpFilter::PeerMetadata(PeerMetadata::Send),
+        HttpFilter::GrpcStats,
+        HttpFilter::Alpn,
+        HttpFilter::Fault,
+        HttpFilter::Cors,
+        HttpFilter::Router,
+    ];
     let mut access_log = access_log::of_requests(log);
     access_log.extend(telemetry::http(Reporter::Source));
     http_connection(HttpConnection {
@@ -184,25 +200,22 @@ fn http(table: &RouteTableName, listener: &str, log: Option<&AccessLog>) -> envo
             config_source: Some(ads()),
             route_config_name: table.to_string(),
         }),
-        filters: vec![
-            HttpFilter::PeerMetadata(PeerMetadata::Send),
-            HttpFilter::GrpcStats,
-            HttpFilter::Alpn,
-            HttpFilter::Fault,
-            HttpFilter::Cors,
-            HttpFilter::Router,
-        ],
+        filters: filters.into_iter().chain(resolver).collect(),
         access_log,
         client_certificate: ClientCertificate::Removed,
     })
 }
 
-fn tcp_backend(backend: &TcpBackend, log: Option<&AccessLog>) -> envoy::Filter {
-    tcp_proxy(backend, connection_log(log))
+/// The bytes of a connection to a backend, once the name that it asks for is resolved where that decides where to.
+fn tcp_backend(backend: &TcpBackend, log: Option<&AccessLog>) -> Vec<envoy::Filter> {
+    let resolver = backend.resolved_on.map(dynamic_dns::sni_filter);
+    let proxy = tcp_proxy(backend, connection_log(log));
+    resolver.into_iter().chain([proxy]).collect()
 }
 
 fn stranger(fallback: OutboundTrafficPolicy, log: Option<&AccessLog>) -> envoy::Filter {
-    tcp_backend(&TcpBackend::to(fallback_cluster(fallback)), log)
+    let backend = TcpBackend::to(fallback_cluster(fallback));
+    tcp_proxy(&backend, connection_log(log))
 }
 
 fn connection_log(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
@@ -228,6 +241,7 @@ mod tests {
             chosen: [].into(),
             traffic,
             fallback: OutboundTrafficPolicy::RegistryOnly,
+            resolves_hosts: false,
             access_log: None,
         })
     }

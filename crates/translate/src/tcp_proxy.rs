@@ -51,6 +51,7 @@ fn config(backend: &TcpBackend, access_log: Vec<AccessLog>) -> envoy::TcpProxy {
         max_duration,
         hashes_source,
         tunnel: through,
+        resolved_on: _, // a filter in front
     } = backend;
     let first = clusters.first().map(|share| share.cluster.to_string());
     envoy::TcpProxy {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
 use model::{
-    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, PortPolicy, Protocol,
-    SpiffeId,
+    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, Port, PortPolicy,
+    Protocol, SpiffeId, TargetPort,
 };
 
 use crate::endpoints::{facts, of_port};
@@ -48,6 +48,8 @@ pub enum ClusterSource {
     StrictDns(Endpoints),
     /// By DNS, the first address.
     LogicalDns(Endpoints),
+    /// By DNS, the name that the caller asks for.
+    DynamicDns,
     /// The caller addresses them.
     OriginalDestination {
         /// Whether there are endpoints and all of them take mutual TLS.
@@ -115,11 +117,12 @@ pub(crate) fn select(
         let arranging = Arranging::new(preference.as_ref(), client);
         of_port(mesh, seen.service, seen.port, &seen.labels, arranging)
     };
-    let source = match (source_of(&seen), seen.service.discovery) {
-        (ServiceDiscovery::Endpoints, _) => ClusterSource::Eds,
-        (ServiceDiscovery::StrictDns, _) => ClusterSource::StrictDns(listed()),
-        (ServiceDiscovery::LogicalDns, _) => ClusterSource::LogicalDns(listed()),
-        (ServiceDiscovery::OriginalDestination, _) => ClusterSource::OriginalDestination {
+    let source = match source_of(&seen) {
+        ServiceDiscovery::Endpoints => ClusterSource::Eds,
+        ServiceDiscovery::StrictDns => ClusterSource::StrictDns(listed()),
+        ServiceDiscovery::LogicalDns => ClusterSource::LogicalDns(listed()),
+        ServiceDiscovery::DynamicDns => ClusterSource::DynamicDns,
+        ServiceDiscovery::OriginalDestination => ClusterSource::OriginalDestination {
             all_mesh_tls: facts.all_mesh_tls,
         },
     };
@@ -159,6 +162,15 @@ fn in_all_domains(mesh: &Mesh, identities: Arc<[SpiffeId]>) -> Arc<[SpiffeId]> {
     all.into_iter().collect()
 }
 
+/// The port that is called where the name that TLS asks for is resolved; none: other things decide where to.
+pub(crate) fn resolved_on(seen: &Seen<'_>) -> Option<Port> {
+    let target = match seen.port.target {
+        TargetPort::Number(number) => number,
+        TargetPort::Named(_) => seen.port.number,
+    };
+    (source_of(seen) == ServiceDiscovery::DynamicDns).then_some(target)
+}
+
 /// `PASSTHROUGH` turns any service into one that the caller addresses.
 fn source_of(seen: &Seen<'_>) -> ServiceDiscovery {
     let balancing = seen.policy.load_balancer.as_ref();
@@ -188,8 +200,11 @@ pub(crate) fn is_choosy(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> bool {
 }
 
 fn preference_of(mesh: &Mesh, seen: &Seen<'_>) -> Option<Preference> {
-    if source_of(seen) == ServiceDiscovery::OriginalDestination {
-        return None;
+    match source_of(seen) {
+        ServiceDiscovery::OriginalDestination | ServiceDiscovery::DynamicDns => return None,
+        ServiceDiscovery::Endpoints
+        | ServiceDiscovery::StrictDns
+        | ServiceDiscovery::LogicalDns => {}
     }
     let own = seen.policy.load_balancer.as_ref();
     let own = own.and_then(|lb| lb.locality.as_ref());

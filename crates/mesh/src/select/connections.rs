@@ -124,7 +124,8 @@ impl Taker<'_> {
             return;
         }
         let own = own(self.mesh, self.scope, service, port);
-        if is_shared {
+        // Where names are resolved, an address of the service's own does not say which is meant.
+        if is_shared || service.resolves_hosts() {
             self.choose(&[service.host.as_str().into()], networks, &own);
         } else if self.rest.is_none() {
             self.rest = Some(OutboundTraffic::Tcp(own));
@@ -208,6 +209,7 @@ fn as_ruled(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> TcpBackend {
         idle_timeout: pool.and_then(|pool| pool.tcp_idle_timeout),
         max_duration: pool.and_then(|pool| pool.max_connection_duration),
         hashes_source: cluster::hash_key(&seen.policy) == Some(&HashKey::SourceIp),
+        resolved_on: cluster::resolved_on(&seen),
         tunnel: seen.policy.tunnel,
         ..to
     }
@@ -242,10 +244,11 @@ fn to_destinations(
             clusters,
             ..ruled(only)
         },
-        // What differs by cluster cannot hold for all; a hash does no harm to those that do not ask for it.
+        // What differs by cluster cannot hold for all; a hash or a look-up does no harm to those that do not ask for it.
         several => TcpBackend {
             clusters,
             hashes_source: several.iter().any(|one| ruled(one).hashes_source),
+            resolved_on: several.iter().find_map(|one| ruled(one).resolved_on),
             ..TcpBackend::to(ClusterName::BlackHole)
         },
     }

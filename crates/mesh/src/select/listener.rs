@@ -25,6 +25,8 @@ pub struct ListenerInputs {
     pub traffic: OutboundTraffic,
     /// What happens to what it cannot route.
     pub fallback: OutboundTrafficPolicy,
+    /// Whether some of its requests go to the addresses of the host that they name.
+    pub resolves_hosts: bool,
     /// Where it logs.
     pub access_log: Option<AccessLog>,
 }
@@ -48,11 +50,14 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, name: &ListenerName) -> Option<
     let is_shared = name.address.is_none();
     let taken = connections::take(mesh, scope, &services, is_shared);
     let table = || OutboundTraffic::Http(RouteTableName::Port(name.port));
+    let fallback = mesh.config().outbound_traffic_policy;
+    let strangers_are_resolved = fallback == OutboundTrafficPolicy::AllowAnyDynamicDns;
     Some(ListenerInputs {
         name: name.clone(),
         chosen: taken.chosen,
         traffic: if http { table() } else { taken.rest },
-        fallback: mesh.config().outbound_traffic_policy,
+        fallback,
+        resolves_hosts: http && (strangers_are_resolved || resolves_on(mesh, scope, name.port)),
         access_log: mesh.config().access_log.clone(),
     })
 }
@@ -76,6 +81,16 @@ fn of_host<'a>(
 pub(crate) fn http_on(mesh: &Mesh, scope: &Scope, port: Port) -> bool {
     let mut hosts = mesh.services().on_port(port, Layer::Http);
     hosts.any(|host| serves_http(mesh, scope, host, port))
+}
+
+/// Whether requests on a port may go to a service whose names are resolved when they are asked for.
+fn resolves_on(mesh: &Mesh, scope: &Scope, port: Port) -> bool {
+    let mut hosts = mesh.services().on_port(port, Layer::Http);
+    hosts.any(|host| {
+        let service = mesh.services().visible(scope, host);
+        service.is_some_and(|service| service.resolves_hosts())
+            && serves_http(mesh, scope, host, port)
+    })
 }
 
 /// Whether a service's port is one whose protocol is found out per connection.

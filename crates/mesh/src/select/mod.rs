@@ -56,6 +56,11 @@ pub fn select(mesh: &Mesh, scope: &Scope, key: &Key) -> Option<Hashed<Inputs>> {
     let config = mesh.config();
     let inputs = match key {
         Key::Cluster(key) => Inputs::Cluster(cluster::select(mesh, scope, key, None)?),
+        Key::Fixed(ClusterName::AllowAnyDynamicDns)
+            if config.outbound_traffic_policy != OutboundTrafficPolicy::AllowAnyDynamicDns =>
+        {
+            return None;
+        }
         Key::Fixed(name) => Inputs::Fixed(name.clone()),
         Key::RouteTable(table) => {
             has_table(mesh, scope, table).then(|| Inputs::RouteTable(table.clone()))?

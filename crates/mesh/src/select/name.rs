@@ -8,9 +8,6 @@ use crate::mesh::Mesh;
 use crate::scope::Scope;
 
 pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<NameEntry> {
-    if host.is_wildcard() {
-        return None;
-    }
     let service = mesh.reached(scope, host)?;
     let addresses = if service.is_headless() {
         facts(mesh, service).addresses

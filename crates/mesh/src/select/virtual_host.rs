@@ -157,7 +157,10 @@ fn domains_of(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> 
         let wildcards: Vec<Arc<str>> = free.map(|host| host.as_str().into()).collect();
         domains.extend(wildcards);
     }
-    for address in mesh.services().addresses(service).iter() {
+    // An address is no name that could be resolved.
+    let addresses = mesh.services().addresses(service);
+    let own = addresses.iter().filter(|_| !service.resolves_hosts());
+    for address in own {
         let mut bearers = mesh.services().at_address(*address);
         let first = bearers.find(|host| {
             let other = mesh.services().visible(scope, host);

@@ -57,6 +57,22 @@ fn tcp_to_what_does_not_exist_is_closed() {
 }
 
 #[test]
+fn names_of_a_domain_are_resolved_by_what_tls_asks_for() {
+    let world = mesh![
+        service_entry("domain", "*.example.com")
+            .resolution("DYNAMIC_DNS")
+            .with("spec.addresses", json!(["10.9.0.1"]))
+            .with(
+                "spec.ports",
+                json!([{"number": 443, "name": "tls", "protocol": "TLS", "targetPort": 8443}])
+            ),
+    ];
+    let by_name = "*.example.com to outbound|443||*.example.com resolved on 8443";
+    assert_eq!(world.connect("web", "10.9.0.1:443"), by_name);
+    assert_eq!(world.connect("web", "192.0.2.1:443"), by_name);
+}
+
+#[test]
 fn tls_goes_by_the_name_that_is_asked_for() {
     let world = mesh![
         service_entry("sites", "*.a.com")

@@ -293,5 +293,8 @@ fn clusters(backend: &TcpBackend) -> String {
         _ => format!("{} {}", share.weight, share.cluster),
     };
     let shares: Vec<String> = backend.clusters.iter().map(share).collect();
-    shares.join(", ")
+    let port = backend
+        .resolved_on
+        .map(|port| format!(" resolved on {port}"));
+    shares.join(", ") + &port.unwrap_or_default()
 }

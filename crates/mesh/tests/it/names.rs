@@ -2,12 +2,14 @@
 
 use ir::{Node, Registry};
 use mesh::Key;
+use model::HostPattern;
 use testkit::{pod, service, service_entry};
 
 use crate::kit::{World, scope};
 
 fn entry(world: &World, from: &str, host: &str) -> Option<ir::NameEntry> {
-    match world.node(&scope(from), &Key::Name(host.parse().unwrap()))? {
+    let host = HostPattern::literal(host).unwrap().service_host();
+    match world.node(&scope(from), &Key::Name(host.unwrap()))? {
         Node::NameEntry(entry) => Some(entry),
         other => panic!("not a name: {other:?}"),
     }
@@ -67,6 +69,24 @@ fn services_have_their_addresses_and_short_names() {
     );
     assert!(entry(&world, "web", "private.shop.svc.cluster.local").is_none());
     assert!(entry(&world, "shop", "private.shop.svc.cluster.local").is_some());
+}
+
+#[test]
+fn a_domain_whose_hosts_are_resolved_later_has_one_address() {
+    let world = mesh![
+        service_entry("domain", "*.example.com")
+            .resolution("DYNAMIC_DNS")
+            .port("HTTP", 80),
+        service_entry("raw", "*.example.org")
+            .resolution("NONE")
+            .port("HTTP", 80),
+    ];
+    let domain = entry(&world, "web", "*.example.com").unwrap();
+    assert!(domain.addresses[0].to_string().starts_with("240.240."));
+    assert!(
+        entry(&world, "web", "*.example.org").is_none(),
+        "DNS elsewhere answers for it"
+    );
 }
 
 #[test]

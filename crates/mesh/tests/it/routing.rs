@@ -281,6 +281,10 @@ fn unknown_hosts_follow_the_outbound_traffic_policy() {
     );
     assert_eq!(mode("REGISTRY_ONLY").get("shop", "example.com"), "502");
     assert_eq!(
+        mode("ALLOW_ANY_DYNAMIC_DNS").get("shop", "example.com"),
+        "AllowAnyDynamicDNSCluster"
+    );
+    assert_eq!(
         mode("REGISTRY_ONLY").get("web", "cart"),
         "502",
         "a short name of another namespace"

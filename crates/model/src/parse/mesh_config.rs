@@ -210,6 +210,7 @@ fn outbound(wire: istio_api::OutboundTrafficPolicy) -> OutboundTrafficPolicy {
     match mode.unwrap_or(OutboundTrafficPolicyMode::RegistryOnly) {
         OutboundTrafficPolicyMode::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
         OutboundTrafficPolicyMode::AllowAny => OutboundTrafficPolicy::AllowAny,
+        OutboundTrafficPolicyMode::AllowAnyDynamicDns => OutboundTrafficPolicy::AllowAnyDynamicDns,
     }
 }
 

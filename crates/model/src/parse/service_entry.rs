@@ -1,5 +1,7 @@
 //! ServiceEntry: a service that Kubernetes does not know.
 
+mod dynamic_dns;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ pub(super) fn read(
             istio_api::Location::MeshExternal => Location::External,
             istio_api::Location::MeshInternal => Location::Internal,
         },
-        resolution: read_resolution(resolution, notes),
+        resolution: read_resolution(resolution),
         endpoints: found.into(),
         selector,
         export_to: notes.export_to(&SPEC.field("exportTo"), &export_to),
@@ -57,7 +59,12 @@ pub(super) fn read(
     check_resolution(&entry, has_selector, notes);
     check_endpoints(&entry, notes);
     check_addresses(&entry, notes);
-    Some(entry)
+    Some(match entry.resolution {
+        Resolution::DynamicDns => dynamic_dns::read(entry, has_selector, notes),
+        Resolution::None | Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {
+            entry
+        }
+    })
 }
 
 fn read_hosts(hosts: &[String], notes: &mut Notes<'_>) -> Arc<[HostPattern]> {
@@ -168,17 +175,13 @@ fn read_port(
     })
 }
 
-fn read_resolution(wire: Option<istio_api::Resolution>, notes: &mut Notes<'_>) -> Resolution {
+fn read_resolution(wire: Option<istio_api::Resolution>) -> Resolution {
     match wire.unwrap_or(istio_api::Resolution::None) {
         istio_api::Resolution::None => Resolution::None,
         istio_api::Resolution::Static => Resolution::Static,
         istio_api::Resolution::Dns => Resolution::Dns,
         istio_api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
-        istio_api::Resolution::DynamicDns => {
-            let hint = "it is treated as NONE: connections go to the address that was called";
-            notes.not_yet_with(&SPEC.field("resolution"), &wire, hint);
-            Resolution::None
-        }
+        istio_api::Resolution::DynamicDns => Resolution::DynamicDns,
     }
 }
 
@@ -212,7 +215,11 @@ fn check_resolution(entry: &ServiceEntry, has_selector: bool, notes: &mut Notes<
             let message = "DNS_ROUND_ROBIN takes one endpoint only";
             notes.refuse(&at, message, "write DNS, or keep one endpoint");
         }
-        Resolution::None | Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
+        Resolution::None
+        | Resolution::Static
+        | Resolution::Dns
+        | Resolution::DnsRoundRobin
+        | Resolution::DynamicDns => {}
     }
 }
 
@@ -235,7 +242,11 @@ fn check_endpoints(entry: &ServiceEntry, notes: &mut Notes<'_>) {
             (
                 None
                 | Some(EndpointAddress::Ip(_) | EndpointAddress::Dns(_) | EndpointAddress::Unix(_)),
-                Resolution::None | Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin,
+                Resolution::None
+                | Resolution::Static
+                | Resolution::Dns
+                | Resolution::DnsRoundRobin
+                | Resolution::DynamicDns,
             ) => Ok(()),
         };
         if let Err(why) = fits {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::notes::{At, Notes};
-use crate::{Decimal, ExportTo, Hostname, InvalidName, Namespace, Port};
+use crate::{Decimal, ExportTo, HostPattern, Hostname, InvalidName, Namespace, Port};
 
 /// The longest duration that is accepted: a hundred years, well below what Envoy can count in nanoseconds.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -126,7 +126,13 @@ impl Notes<'_> {
             return None;
         };
         let namespace = self.namespace();
-        self.valid(at, Hostname::resolve(text, &namespace))
+        let host = self.valid(at, HostPattern::resolve(text, &namespace))?;
+        // A ServiceEntry may be for a whole domain.
+        let service = host.service_host();
+        if service.is_none() {
+            self.refuse(at, "`*` is no service", "name the service that is meant");
+        }
+        service
     }
 
     /// An IP address.

@@ -55,7 +55,16 @@ fn endpoint(dice: &mut Dice, by_name: bool) -> Value {
 pub(super) fn service_entry(dice: &mut Dice) -> Value {
     let own = format!("{}-entry", name(dice));
     let mut entry = frame(dice, "networking.istio.io/v1", "ServiceEntry", &own);
-    let resolution = dice.one(&["STATIC", "DNS", "NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"]);
+    const RESOLUTIONS: [&str; 7] = [
+        "STATIC",
+        "DNS",
+        "NONE",
+        "STATIC",
+        "DNS",
+        "DNS_ROUND_ROBIN",
+        "DYNAMIC_DNS",
+    ];
+    let resolution = dice.one(&RESOLUTIONS);
     entry["spec"] = json!({
         "hosts": dice.many(1, 2, host),
         "resolution": resolution,
@@ -64,6 +73,7 @@ pub(super) fn service_entry(dice: &mut Dice) -> Value {
     let spec = &mut entry["spec"];
     match (resolution, dice.below(3)) {
         ("NONE", _) => {}
+        ("DYNAMIC_DNS", _) => spec["hosts"] = json!(["*.example.com"]),
         ("STATIC" | "DNS", 0) => spec["workloadSelector"] = json!({"labels": wanted(dice)}),
         ("DNS" | "DNS_ROUND_ROBIN", 1) => {}
         ("DNS_ROUND_ROBIN", _) => spec["endpoints"] = json!([endpoint(dice, true)]),

@@ -150,7 +150,7 @@ fn outlier_detection() -> OutlierDetection {
     }
 }
 
-fn discoveries() -> [Discovery; 6] {
+fn discoveries() -> [Discovery; 7] {
     let unix = Endpoint {
         address: EndpointAddress::Unix("/run/app".into()),
         weight: u32::MAX,
@@ -175,6 +175,7 @@ fn discoveries() -> [Discovery; 6] {
         Discovery::LogicalDns(all),
         Discovery::LogicalDns(Endpoints::default()),
         Discovery::LogicalDns(endpoints(vec![unix])),
+        Discovery::DynamicDns,
     ]
 }
 
@@ -208,6 +209,7 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
         ),
         OutboundListener {
             chosen: chosen(),
+            resolves_hosts: true,
             ..named(84, None, OutboundTraffic::Http(table))
         },
         OutboundListener {
@@ -229,6 +231,7 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
                     idle_timeout: Some(Duration::from_secs(5)),
                     max_duration: Some(Duration::from_millis(1)),
                     hashes_source: true,
+                    resolved_on: Some(port(443)),
                     tunnel: Some(Tunnel {
                         post: true,
                         host: EndpointAddress::Ip("2001:db8::1".parse().unwrap()),

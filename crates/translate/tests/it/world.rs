@@ -150,6 +150,7 @@ pub fn listener(traffic: OutboundTraffic) -> OutboundListener {
         chosen: Arc::new([]),
         traffic,
         fallback: OutboundTrafficPolicy::AllowAny,
+        resolves_hosts: false,
         access_log: None,
     }
 }

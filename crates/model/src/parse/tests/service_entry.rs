@@ -125,13 +125,57 @@ fn what_is_applied_with_a_diagnostic() {
         &[],
     );
     se(
-        json!({"resolution": "DYNAMIC_DNS", "hosts": ["*.a.com"]}),
-        &["warning LAT0004 spec.resolution"],
-    );
-    se(
         json!({"resolution": "STATIC", "workloadSelector": {"labels": {"a": "b"}}}),
         &[],
     );
+}
+
+#[test]
+fn dynamic_dns_is_for_domains_outside_of_the_mesh() {
+    let se = |outcome: &str, fields: Value, expected: &[&str]| {
+        let mut spec = entry(json!({"resolution": "DYNAMIC_DNS", "hosts": ["*.a.com"]}));
+        for (name, value) in fields.as_object().unwrap() {
+            spec[name] = value.clone();
+        }
+        check("ServiceEntry", spec, outcome, expected);
+    };
+    let port = |protocol: &str, target: u16| json!([{"number": 80, "name": "a", "protocol": protocol, "targetPort": target}]);
+    se("applied", json!({}), &[]);
+    se("applied", json!({"ports": port("GRPC", 80)}), &[]);
+    se("applied", json!({"ports": port("TLS", 443)}), &[]);
+    se(
+        "refused",
+        json!({"hosts": ["*.a.com", "a.com"]}),
+        &["error IST0106 spec.hosts[1]"],
+    );
+    se(
+        "refused",
+        json!({"location": "MESH_INTERNAL"}),
+        &["error IST0106 spec.location"],
+    );
+    se(
+        "applied",
+        json!({"endpoints": [{"address": "10.0.0.1"}]}),
+        &["warning IST0133 spec.endpoints"],
+    );
+    se(
+        "applied",
+        json!({"workloadSelector": {"labels": {"a": "b"}}}),
+        &["warning IST0133 spec.workloadSelector"],
+    );
+    se(
+        "applied",
+        json!({"ports": port("HTTP", 8080)}),
+        &["warning IST0133 spec.ports[0].targetPort"],
+    );
+    for protocol in ["HTTPS", "TCP", "MONGO"] {
+        let expected = ["error IST0106 spec.ports[0].protocol"];
+        se(
+            "applied",
+            json!({"ports": port(protocol, 80), "addresses": ["10.0.0.1"]}),
+            &expected,
+        );
+    }
 }
 
 #[test]

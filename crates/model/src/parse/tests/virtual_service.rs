@@ -156,11 +156,11 @@ fn weights_and_destinations() {
         "refused",
         &["error IST0106 route[0].destination.host"],
     );
-    check_route(
-        one(json!({"host": "*.a"})),
-        "refused",
-        &["error IST0106 route[0].destination.host"],
-    );
+    for host in ["*", "a.*", "a b"] {
+        let expected = &["error IST0106 route[0].destination.host"];
+        check_route(one(json!({"host": host})), "refused", expected);
+    }
+    check_route(one(json!({"host": "*.a"})), "applied", &[]);
     check_route(
         one(json!({"host": "a", "subset": "a|b"})),
         "refused",
