@@ -1,7 +1,7 @@
 //! Every behaviour case, the scenes of single fields and the dev mesh, as every proxy of theirs would get it, pass
 //! `envoy --mode validate`.
 
-mod pack;
+pub mod pack;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,15 +20,15 @@ use crate::{fields, scenes};
 const AT_ONCE: usize = 500;
 
 /// A resource, and who is sent it.
-struct Sent {
+pub struct Sent {
     /// The first scene and proxy of all that are sent it.
     whose: String,
-    kind: Kind,
-    resource: Arc<Resource>,
+    pub kind: Kind,
+    pub resource: Arc<Resource>,
 }
 
 /// All scenes, by name.
-fn all_scenes() -> Vec<(String, Vec<Value>)> {
+pub fn all_scenes() -> Vec<(String, Vec<Value>)> {
     let name = |case: &Path| case.file_name().unwrap().to_string_lossy().into_owned();
     let cases = scenes::cases();
     let cases = cases.iter().map(|case| (name(case), scenes::case(case)));
@@ -40,7 +40,7 @@ fn all_scenes() -> Vec<(String, Vec<Value>)> {
 }
 
 /// What the proxies of all scenes are sent, each resource once.
-fn all_sent(scenes: &[(String, Vec<Value>)]) -> Vec<Sent> {
+pub fn all_sent(scenes: &[(String, Vec<Value>)]) -> Vec<Sent> {
     let mut all = HashMap::new();
     for (name, objects) in scenes {
         let mut control = scenes::control(objects);

@@ -28,18 +28,14 @@ pub fn bootstrap<'a>(
     let mut all = bootstrap::bootstrap::StaticResources::default();
     let mut named = BTreeSet::from([DISCOVERY, SECRETS].map(str::to_owned));
     for (kind, resource) in resources {
-        let body = resource.body();
-        match kind {
-            Kind::Cluster => all.clusters.push(Cluster::decode(body).unwrap()),
-            Kind::Endpoint => all.clusters.push(having(&body)),
-            Kind::Listener => all.listeners.push(Listener::decode(body).unwrap()),
-            Kind::Route => all.listeners.push(routing(&body)),
-            Kind::Extension => {
-                let needs = resource.parts().values().flat_map(|part| &*part.needs);
-                named.extend(needs.map(ToString::to_string));
-                all.listeners.push(filtering(&body));
-            }
-            Kind::NameTable => {}
+        match standing_alone(kind, &resource.body()) {
+            Some(Alone::Cluster(cluster)) => all.clusters.push(cluster),
+            Some(Alone::Listener(listener)) => all.listeners.push(listener),
+            None => {}
+        }
+        if kind == Kind::Extension {
+            let needs = resource.parts().values().flat_map(|part| &*part.needs);
+            named.extend(needs.map(ToString::to_string));
         }
     }
     for (number, cluster) in all.clusters.iter_mut().enumerate() {
@@ -60,6 +56,24 @@ pub fn bootstrap<'a>(
         }),
         ..Default::default()
     }
+}
+
+/// What can be shown to an Envoy without anything else.
+pub enum Alone {
+    Cluster(Cluster),
+    Listener(Listener),
+}
+
+/// A resource in a form that needs no other: Envoy checks what it discovers only where it has it.
+pub fn standing_alone(kind: Kind, body: &[u8]) -> Option<Alone> {
+    Some(match kind {
+        Kind::Cluster => Alone::Cluster(Cluster::decode(body).unwrap()),
+        Kind::Endpoint => Alone::Cluster(having(body)),
+        Kind::Listener => Alone::Listener(Listener::decode(body).unwrap()),
+        Kind::Route => Alone::Listener(routing(body)),
+        Kind::Extension => Alone::Listener(filtering(body)),
+        Kind::NameTable => return None,
+    })
 }
 
 fn node() -> core::Node {
@@ -91,7 +105,8 @@ fn discovery() -> core::ApiConfigSource {
     }
 }
 
-fn address(address: Ipv4Addr) -> core::Address {
+/// Port 80 of an address.
+pub fn address(address: Ipv4Addr) -> core::Address {
     core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
             address: address.to_string(),
@@ -120,12 +135,12 @@ fn having(assignment: &[u8]) -> Cluster {
     }
 }
 
-/// A listener that holds a route table itself: Envoy checks routes only where it has them.
+/// A listener that holds a route table itself.
 fn routing(table: &[u8]) -> Listener {
     requests(RouteConfiguration::decode(table).unwrap(), None)
 }
 
-/// A listener that holds a discovered filter itself: Envoy checks its configuration only where it has it.
+/// A listener that holds a discovered filter itself.
 fn filtering(filter: &[u8]) -> Listener {
     let filter = core::TypedExtensionConfig::decode(filter).unwrap();
     let config = filter.typed_config.unwrap();

@@ -23,13 +23,15 @@ pub enum Protocol {
     Grpc,
     /// One TCP connection for all calls, a line each.
     Tcp,
+    /// One websocket for all calls, a message each.
+    Websocket,
 }
 
 /// One call, or many equal ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Call {
-    /// `http://`, `https://` (any certificate is taken) or `tcp://`, host, port and path.
+    /// `http://`, `https://` (any certificate is taken), `tcp://` or `ws://`, host, port and path.
     pub url: String,
     /// The method; empty: GET.
     pub method: String,
@@ -47,10 +49,10 @@ impl Call {
     /// A GET.
     #[must_use]
     pub fn get(url: &str) -> Self {
-        let protocol = if url.starts_with("tcp://") {
-            Protocol::Tcp
-        } else {
-            Protocol::Http1
+        let protocol = match url.split_once("://") {
+            Some(("tcp", _)) => Protocol::Tcp,
+            Some(("ws", _)) => Protocol::Websocket,
+            _ => Protocol::Http1,
         };
         Self {
             url: url.to_owned(),
@@ -90,7 +92,7 @@ pub enum Failure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// The status; none when there was no response. 200 for TCP and gRPC messages that came back.
+    /// The status; none when there was no response. 200 for lines and messages that came back.
     pub status: Option<u16>,
     /// Why there was no response.
     pub failure: Option<Failure>,

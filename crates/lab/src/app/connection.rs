@@ -1,4 +1,4 @@
-//! A caller's connection: HTTP/1.1, HTTP/2, one stream of gRPC messages, or lines of text over TCP.
+//! A caller's connection: HTTP/1.1, HTTP/2, one stream of gRPC messages, one websocket, or lines of text over TCP.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use http::uri::Authority;
-use http::{Request, Response, Uri, header};
+use http::{HeaderName, Request, Response, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -18,6 +18,8 @@ use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf,
 };
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 use crate::app::call::{Call, Failure, Outcome, Protocol};
 use crate::app::echo::Answer;
@@ -26,7 +28,7 @@ use crate::app::tls;
 type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// What a stream must do.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// An open connection.
@@ -39,7 +41,12 @@ pub enum Connection {
     Grpc(Grpc),
     /// Lines.
     Tcp(Lines),
+    /// An open websocket.
+    Websocket(Box<Websocket>),
 }
+
+/// A websocket on a stream.
+type Websocket = WebSocketStream<Box<dyn Stream>>;
 
 /// The two ends of a gRPC stream.
 pub struct Grpc {
@@ -82,6 +89,7 @@ impl Connection {
             }
             Protocol::Http2 => Ok(Self::Http2(open_http2(stream).await?)),
             Protocol::Grpc => open_grpc(call, open_http2(stream).await?).await,
+            Protocol::Websocket => open_websocket(call, stream).await,
         }
     }
 
@@ -91,7 +99,7 @@ impl Connection {
             Self::Http1(sender) => sender.ready().await.is_ok(),
             Self::Http2(sender) => sender.ready().await.is_ok(),
             Self::Grpc(stream) => !stream.send.is_closed(),
-            Self::Tcp(_) => true,
+            Self::Tcp(_) | Self::Websocket(_) => true,
         }
     }
 
@@ -99,6 +107,7 @@ impl Connection {
     pub async fn call(&mut self, call: &Call) -> Option<Result<Outcome, Failure>> {
         let response = match self {
             Self::Tcp(lines) => return Some(lines.call(call).await),
+            Self::Websocket(socket) => return Some(exchange(socket).await),
             Self::Grpc(stream) => return Some(stream.call().await),
             Self::Http1(sender) => match request(call, false) {
                 Ok(request) => sender.send_request(request).await,
@@ -133,7 +142,7 @@ async fn open_stream(uri: &Uri, protocol: Protocol) -> Result<Box<dyn Stream>, F
     }
     let alpn: &[u8] = match protocol {
         Protocol::Http2 | Protocol::Grpc => b"h2",
-        Protocol::Http1 | Protocol::Tcp => b"http/1.1",
+        Protocol::Http1 | Protocol::Tcp | Protocol::Websocket => b"http/1.1",
     };
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Failure::Url)?;
     let connector = tls::connector(alpn).map_err(|_| Failure::Protocol)?;
@@ -179,6 +188,35 @@ async fn open_grpc(
         receive: response.into_body(),
         _sender: sender,
     }))
+}
+
+async fn open_websocket(call: &Call, stream: Box<dyn Stream>) -> Result<Connection, Failure> {
+    let mut request = call
+        .url
+        .as_str()
+        .into_client_request()
+        .map_err(|_| Failure::Url)?;
+    for (name, value) in &call.headers {
+        let name: HeaderName = name.parse().map_err(|_| Failure::Url)?;
+        let value = value.parse().map_err(|_| Failure::Url)?;
+        request.headers_mut().insert(name, value);
+    }
+    let opened = tokio_tungstenite::client_async(request, stream).await;
+    let (socket, _) = opened.map_err(|error| match error {
+        tungstenite::Error::Http(_) => Failure::Protocol,
+        _ => Failure::Closed,
+    })?;
+    Ok(Connection::Websocket(Box::new(socket)))
+}
+
+/// Sends a message and waits for the next.
+async fn exchange(socket: &mut Websocket) -> Result<Outcome, Failure> {
+    socket.send("hello".into()).await.map_err(closed)?;
+    let message = socket.next().await.ok_or(Failure::Closed)?;
+    let message = message.map_err(closed)?;
+    let text = message.to_text().map_err(|_| Failure::Protocol)?;
+    let answer = serde_json::from_str(text).map_err(|_| Failure::Protocol)?;
+    Ok(ok(Some(answer)))
 }
 
 /// The message of every gRPC call: not compressed, two bytes.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::app::authorizer::{CHECK, Question};
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// What the echo server says about a request or a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +37,9 @@ pub struct Answer {
     pub version: Option<String>,
     /// The port that it was asked at.
     pub port: u16,
-    /// `HTTP/1.1`, `HTTP/2.0` or `TCP`.
+    /// `HTTP/1.1`, `HTTP/2.0`, `TCP` or `websocket`.
     pub protocol: String,
-    /// The method; the whole line for TCP.
+    /// The method; the whole line for TCP, the message for a websocket.
     pub method: String,
     /// `:authority` or `host`.
     pub host: String,
@@ -127,6 +127,16 @@ impl Echo {
         Answer {
             protocol: "TCP".to_owned(),
             method: line,
+            ..self.answer(at)
+        }
+    }
+
+    /// Answers a message of a websocket.
+    #[must_use]
+    pub fn message(&self, text: &str, at: &At) -> Answer {
+        Answer {
+            protocol: "websocket".to_owned(),
+            method: text.to_owned(),
             ..self.answer(at)
         }
     }

@@ -9,6 +9,7 @@ mod connection;
 pub mod echo;
 mod serve;
 mod tls;
+mod websocket;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

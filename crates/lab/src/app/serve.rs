@@ -1,6 +1,7 @@
 //! Takes connections and finds out by their first bytes what they speak: TLS, HTTP/1.1, HTTP/2 without TLS, or else
 //! lines of text, each after a header of the PROXY protocol or without. So one server fits every port, whatever the mesh
-//! believes it to be. It is a proxy too: a tunnel that CONNECT opens ends here, in lines of text.
+//! believes it to be. It is a proxy too: a tunnel that CONNECT opens ends here, in lines of text; so do websockets, in
+//! messages.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -20,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::echo::{At, Echo};
-use crate::app::tls;
+use crate::app::{tls, websocket};
 
 /// Serves a port until the process ends.
 ///
@@ -189,7 +190,13 @@ where
                     Empty::new().map_err(|never| match never {}).boxed_unsync(),
                 ));
             }
-            echo.http(request, at).await
+            match websocket::accepted(&request) {
+                Some(accepted) => {
+                    tokio::spawn(websocket::serve(request, at, echo));
+                    Ok(accepted)
+                }
+                None => echo.http(request, at).await,
+            }
         }
     });
     auto::Builder::new(TokioExecutor::new())
