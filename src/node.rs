@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ca::Caller;
 use control::ProxyInfo;
 use envoy_api::envoy::config::core::v3 as envoy;
-use model::{Labels, Name, Namespace, ServiceAccount};
+use model::{EnvoyMinor, Labels, Name, Namespace, ServiceAccount, TooOld};
 use prost::Message as _;
 use prost_types::Struct;
 use prost_types::value::Kind;
@@ -37,6 +37,9 @@ pub enum InvalidNode {
     /// Another kind of proxy.
     #[error("nodes of type {0:?} are not served, only sidecars")]
     Type(String),
+    /// Its Envoy would not understand what it is sent.
+    #[error(transparent)]
+    Envoy(#[from] TooOld),
     /// A field of the metadata is no name, or not of the right type.
     #[error("metadata {field}: {reason}")]
     Metadata {
@@ -93,6 +96,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Its cluster; empty if it does not say.
     pub cluster_id: String,
+    /// The Envoy that it runs; the newest if it does not say, as clients that are no Envoy do not.
+    pub envoy: EnvoyMinor,
     /// The version of its agent; `unknown` if it does not say.
     pub version: String,
 }
@@ -135,6 +140,7 @@ impl Node {
                 .chars()
                 .take(MAX_LABEL)
                 .collect(),
+            envoy: envoy_minor(node)?,
             version: version.unwrap_or("unknown").to_owned(),
         })
     }
@@ -191,7 +197,20 @@ impl Node {
             labels: self.labels.clone(),
             service_account,
             addresses: self.addresses.as_slice().into(),
+            envoy: self.envoy,
         }
+    }
+}
+
+/// What Envoy says of its own build.
+fn envoy_minor(node: &envoy::Node) -> Result<EnvoyMinor, TooOld> {
+    use envoy::node::UserAgentVersionType::{UserAgentBuildVersion, UserAgentVersion};
+    match &node.user_agent_version_type {
+        Some(UserAgentBuildVersion(build)) => match &build.version {
+            Some(version) => EnvoyMinor::of(version.major_number, version.minor_number),
+            None => Ok(EnvoyMinor::NEWEST),
+        },
+        Some(UserAgentVersion(_)) | None => Ok(EnvoyMinor::NEWEST),
     }
 }
 

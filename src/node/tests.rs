@@ -160,3 +160,35 @@ fn sec_37_a_node_is_whom_its_credentials_prove() {
     ));
     assert!(stated.of_caller(&caller("shop", "cart")).is_ok());
 }
+
+#[test]
+fn an_envoy_that_is_too_old_is_told_what_to_run() {
+    let of = |major, minor| {
+        let version = envoy_api::envoy::r#type::v3::SemanticVersion {
+            major_number: major,
+            minor_number: minor,
+            patch: 3,
+        };
+        let build = envoy::BuildVersion {
+            version: Some(version),
+            metadata: None,
+        };
+        Node::parse(&envoy::Node {
+            user_agent_name: "envoy".to_owned(),
+            user_agent_version_type: Some(
+                envoy::node::UserAgentVersionType::UserAgentBuildVersion(build),
+            ),
+            ..node(ID, &[])
+        })
+    };
+    assert_eq!(of(1, 38).unwrap().envoy, EnvoyMinor::V1_38);
+    assert_eq!(of(1, 41).unwrap().envoy, EnvoyMinor::NEWEST);
+    assert_eq!(
+        of(1, 37).unwrap_err().to_string(),
+        "Envoy 1.37 is not served: run 1.38 or newer in the proxy"
+    );
+    assert_eq!(
+        Node::parse(&node(ID, &[])).unwrap().envoy,
+        EnvoyMinor::NEWEST
+    );
+}

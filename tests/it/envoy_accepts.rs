@@ -1,19 +1,20 @@
 //! Every behaviour case, the scenes of single fields and the dev mesh, as every proxy of theirs would get it, pass
-//! `envoy --mode validate`.
+//! `--mode validate` of every Envoy that is served, in the form that is made for it.
 
 pub mod pack;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use model::EnvoyMinor;
 use prost::Message as _;
 use serde_json::Value;
 use xds::{Kind, Resource};
 
-use crate::mesh::{envoy, top};
+use crate::mesh::{envoy_of, top};
 use crate::{fields, scenes};
 
 /// So many resources are checked at once: enough that starting Envoy costs little, few enough that all cores have work.
@@ -21,6 +22,8 @@ const AT_ONCE: usize = 500;
 
 /// A resource, and who is sent it.
 pub struct Sent {
+    /// The Envoy that it is made for.
+    envoy: EnvoyMinor,
     /// The first scene and proxy of all that are sent it.
     whose: String,
     pub kind: Kind,
@@ -39,17 +42,18 @@ pub fn all_scenes() -> Vec<(String, Vec<Value>)> {
     cases.chain(fields).chain([dev]).collect()
 }
 
-/// What the proxies of all scenes are sent, each resource once.
-pub fn all_sent(scenes: &[(String, Vec<Value>)]) -> Vec<Sent> {
+/// What the proxies of all scenes are sent if they run this Envoy, each resource once.
+pub fn all_sent(scenes: &[(String, Vec<Value>)], envoy: EnvoyMinor) -> Vec<Sent> {
     let mut all = HashMap::new();
     for (name, objects) in scenes {
         let mut control = scenes::control(objects);
-        for (proxy, number) in scenes::connect(&mut control).into_iter().zip(1..) {
+        for (proxy, number) in scenes::connect(&mut control, envoy).into_iter().zip(1..) {
             let view = control.view(proxy).unwrap();
             for kind in Kind::ALL {
                 for resource in view.resources(kind) {
                     let key = (kind, Arc::clone(resource.name()), resource.version());
                     all.entry(key).or_insert_with(|| Sent {
+                        envoy,
                         whose: format!("{name}, Pod {number}"),
                         kind,
                         resource: Arc::clone(resource),
@@ -93,7 +97,10 @@ fn refused(envoy: &Path, sent: &[Sent]) -> Vec<String> {
     };
     if let [one] = sent {
         let name = one.resource.name();
-        return vec![format!("{}: {:?} {name}: {said}", one.whose, one.kind)];
+        let Sent {
+            envoy, whose, kind, ..
+        } = one;
+        return vec![format!("Envoy {envoy}, {whose}: {kind:?} {name}: {said}")];
     }
     let (some, others) = sent.split_at(sent.len() / 2);
     let found = [refused(envoy, some), refused(envoy, others)].concat();
@@ -120,12 +127,19 @@ fn on_all_cores<T: Sync, R: Send>(items: &[T], check: impl Fn(&T) -> Vec<R> + Sy
 }
 
 #[test]
-fn the_real_envoy_accepts_every_case_and_the_dev_mesh() {
+fn every_real_envoy_accepts_every_case_and_the_dev_mesh() {
     let scenes = all_scenes();
-    let sent = all_sent(&scenes);
-    let envoy = envoy();
-    let chunks: Vec<&[Sent]> = sent.chunks(AT_ONCE).collect();
-    let refused = on_all_cores(&chunks, |chunk| refused(Path::new(&envoy), chunk));
-    println!("{} resources of {} scenes", sent.len(), scenes.len());
+    let sent = EnvoyMinor::ALL.map(|envoy| (envoy, all_sent(&scenes, envoy)));
+    for (envoy, sent) in &sent {
+        let (resources, scenes) = (sent.len(), scenes.len());
+        println!("Envoy {envoy}: {resources} resources of {scenes} scenes");
+    }
+    let chunks = sent.iter().flat_map(|(envoy, sent)| {
+        let program = PathBuf::from(envoy_of(*envoy));
+        let chunks = sent.chunks(AT_ONCE);
+        chunks.map(move |chunk| (program.clone(), chunk))
+    });
+    let chunks: Vec<(PathBuf, &[Sent])> = chunks.collect();
+    let refused = on_all_cores(&chunks, |(envoy, chunk)| refused(envoy, chunk));
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }

@@ -5,6 +5,7 @@ pub mod leaves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::EnvoyMinor;
 use serde_json::{Value, json};
 
 use crate::mesh::top;
@@ -78,7 +79,10 @@ fn ruled(host: &str, place: &str, said: Value) -> Vec<Value> {
 fn sent(objects: &[Value]) -> Sent {
     let mut control = scenes::control(objects);
     let mut sent = Sent::new();
-    for (number, proxy) in scenes::connect(&mut control).into_iter().enumerate() {
+    for (number, proxy) in scenes::connect(&mut control, EnvoyMinor::NEWEST)
+        .into_iter()
+        .enumerate()
+    {
         let view = control.view(proxy).unwrap_or_default();
         for kind in xds::Kind::ALL {
             for resource in view.resources(kind) {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use model::EnvoyMinor;
+
 /// The top of the tree.
 pub fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,12 +26,24 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The Envoy that tests use: `ENVOY`, or the pinned one.
 pub fn envoy() -> OsString {
-    std::env::var_os("ENVOY").unwrap_or_else(|| {
-        let found = Command::new(top().join("hack/envoy")).output().unwrap();
-        let said = String::from_utf8_lossy(&found.stderr);
-        assert!(found.status.success(), "{said}");
-        String::from_utf8(found.stdout).unwrap().trim().into()
-    })
+    let pinned = || found(&mut Command::new(top().join("hack/envoy")));
+    std::env::var_os("ENVOY").unwrap_or_else(pinned)
+}
+
+/// An Envoy of this minor: the one that tests use, or an older one.
+pub fn envoy_of(minor: EnvoyMinor) -> OsString {
+    if minor == EnvoyMinor::NEWEST {
+        return envoy();
+    }
+    let mut hack = Command::new(top().join("hack/envoy"));
+    found(hack.arg(minor.to_string()))
+}
+
+fn found(hack: &mut Command) -> OsString {
+    let found = hack.output().unwrap();
+    let said = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{said}");
+    String::from_utf8(found.stdout).unwrap().trim().into()
 }
 
 /// `lateen` with an Envoy.

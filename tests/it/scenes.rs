@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use control::{Control, ProxyId, ProxyInfo};
+use model::EnvoyMinor;
 use serde_json::{Value, json};
 use sources::Memory;
 use store::SourceId;
@@ -91,8 +92,8 @@ pub fn control(objects: &[Value]) -> Control {
     control
 }
 
-/// Connects a proxy for every Pod.
-pub fn connect(control: &mut Control) -> Vec<ProxyId> {
+/// Connects a proxy with an Envoy for every Pod.
+pub fn connect(control: &mut Control, envoy: EnvoyMinor) -> Vec<ProxyId> {
     let pods = control.mesh().snapshot().of_kind(model::Kind::Pod);
     let keys: Vec<_> = pods.map(|pod| pod.key.clone()).collect();
     let proxies = keys.into_iter().map(|key| {
@@ -103,6 +104,7 @@ pub fn connect(control: &mut Control) -> Vec<ProxyId> {
             labels: workload.labels,
             service_account: workload.service_account,
             addresses: workload.addresses,
+            envoy,
         })
     });
     proxies.collect()

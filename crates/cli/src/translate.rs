@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use control::{Control, Origin, ProxyId, ProxyInfo};
 use envoy_api::{Any, json::to_json};
 use mesh::Workload;
-use model::{Kind, Name, Namespace, ObjectKey};
+use model::{EnvoyMinor, Kind, Name, Namespace, ObjectKey};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use sources::{Directory, MeshConfigFile};
@@ -29,6 +29,9 @@ pub struct Arguments {
     /// The proxy: the namespace and name of a Pod or WorkloadEntry in the folder
     #[arg(long, value_name = "NAMESPACE/POD")]
     proxy: String,
+    /// The minor version of Envoy that it runs: 1.38, 1.39 or 1.40
+    #[arg(long, value_name = "VERSION", default_value_t = EnvoyMinor::NEWEST)]
+    envoy: EnvoyMinor,
     /// How it is shown
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
     output: Format,
@@ -81,7 +84,8 @@ fn translate(arguments: &Arguments) -> Result<Value, TranslateError> {
     control.apply(read(arguments)?);
     warn_of_addresses(&control);
     let info = find(&control, &arguments.proxy)?;
-    let id = control.connect(info);
+    let envoy = arguments.envoy;
+    let id = control.connect(ProxyInfo { envoy, ..info });
     let view = control.view(id).unwrap_or_default();
     let mut shown = Map::new();
     for kind in xds::Kind::ALL {
@@ -154,6 +158,7 @@ fn find(control: &Control, proxy: &str) -> Result<ProxyInfo, TranslateError> {
         labels,
         service_account,
         addresses,
+        envoy: EnvoyMinor::NEWEST,
     })
 }
 

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use ir::{Cluster, Hashed, Node, Servers, UpstreamTls};
+use model::EnvoyMinor;
 use xds::{Identities, Part};
 
 use crate::memo::part;
 
 /// The identities of a cluster that goes by them.
-pub(crate) fn identities(node: &Hashed<Node>) -> Option<Identities> {
+pub(crate) fn identities(node: &Hashed<Node>, envoy: EnvoyMinor) -> Option<Identities> {
     let Node::Cluster(cluster) = &**node else {
         return None;
     };
@@ -19,16 +20,16 @@ pub(crate) fn identities(node: &Hashed<Node>) -> Option<Identities> {
     let accepted = servers.iter().map(|server| server.to_string().into());
     let node = node.clone();
     Some(Identities::new(accepted.collect(), move |accepted| {
-        accepting(&node, accepted)
+        accepting(&node, envoy, accepted)
     }))
 }
 
-fn accepting(node: &Node, accepted: &[Arc<str>]) -> Part {
+fn accepting(node: &Node, envoy: EnvoyMinor, accepted: &[Arc<str>]) -> Part {
     let mut node = node.clone();
     if let Node::Cluster(cluster) = &mut node {
         accept(cluster, accepted);
     }
-    part(translate::encode(&node))
+    part(translate::encode(&node, envoy))
 }
 
 fn accept(cluster: &mut Cluster, accepted: &[Arc<str>]) {

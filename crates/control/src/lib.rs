@@ -6,6 +6,7 @@
 //! the result by pointer.
 
 mod bridge;
+mod class;
 mod memo;
 #[cfg(feature = "mutants")]
 mod mutant;
@@ -119,7 +120,7 @@ impl Control {
                 ..Update::default()
             };
         }
-        let scopes = self.outbound.update(&self.mesh, &affected, &mut self.memo);
+        let classes = self.outbound.update(&self.mesh, &affected, &mut self.memo);
         let places = self.near.update(&self.mesh, &affected, &mut self.memo);
         let mut shared = Shared {
             outbound: &mut self.outbound,
@@ -128,7 +129,7 @@ impl Control {
         };
         let proxies = self
             .proxies
-            .update(&self.mesh, &affected, &scopes, &places, &mut shared);
+            .update(&self.mesh, &affected, &classes, &places, &mut shared);
         #[cfg(feature = "mutants")]
         let proxies = match self.memo.mutant {
             Some(Mutant::UntoldProxies) => BTreeSet::new(),
@@ -165,7 +166,7 @@ impl Control {
         let proxy = self.proxies.get(proxy)?;
         Some(View {
             epoch: self.epoch,
-            outbound: self.outbound.half(&proxy.place.scope)?,
+            outbound: self.outbound.half(&proxy.place.class)?,
             near: self.near.half(&proxy.place)?,
             inbound: proxy.inbound.clone(),
         })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ir::{Discovery, Endpoints, Hashed, Node};
 use mesh::{InboundInputs, Inputs, build, build_inbound};
+use model::EnvoyMinor;
 use xds::{Half, Identities, Kind, Liveness, Part, Resource};
 
 use crate::bridge;
@@ -13,6 +14,8 @@ use crate::bridge;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Value {
     pub part: Part,
+    /// The oldest Envoy that is sent it just as the newest is.
+    pub since: EnvoyMinor,
     pub liveness: Liveness,
     /// The identities that a cluster accepts of its endpoints.
     pub identities: Option<Identities>,
@@ -56,16 +59,27 @@ impl std::ops::Sub for Counts {
     }
 }
 
+/// Whom something was encoded for: the newest Envoy, and all that take the same, or an older one.
+type Form = EnvoyMinor;
+
+fn form(envoy: EnvoyMinor, since: EnvoyMinor) -> Form {
+    if envoy < since {
+        envoy
+    } else {
+        EnvoyMinor::NEWEST
+    }
+}
+
 /// What was built and encoded, by what it was made of.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     pub counts: Counts,
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::Mutant>,
-    by_inputs: HashMap<u128, Arc<Value>>,
-    by_node: HashMap<u128, Arc<Value>>,
+    by_inputs: HashMap<(u128, Form), Arc<Value>>,
+    by_node: HashMap<(u128, Form), Arc<Value>>,
     assignments: HashMap<(Arc<str>, u128), Arc<Value>>,
-    inbound: HashMap<u128, Arc<Half>>,
+    inbound: HashMap<(u128, EnvoyMinor), Arc<Half>>,
     /// How many entries there were after the last sweep.
     swept: usize,
 }
@@ -77,44 +91,52 @@ const MIN_SWEEP: usize = 4096;
 const MAX_INPUTS: usize = 64;
 
 impl Memo {
-    /// The encoded node that inputs make.
-    pub fn node(&mut self, inputs: &Hashed<Inputs>) -> Arc<Value> {
-        if let Some(value) = self.by_inputs.get(&inputs.hash128()) {
+    /// The node that inputs make, encoded for an Envoy.
+    pub fn node(&mut self, inputs: &Hashed<Inputs>, envoy: EnvoyMinor) -> Arc<Value> {
+        let hash = inputs.hash128();
+        let newest = self.by_inputs.get(&(hash, EnvoyMinor::NEWEST));
+        let newest = newest.filter(|value| value.since <= envoy);
+        if let Some(value) = newest.or_else(|| self.by_inputs.get(&(hash, envoy))) {
             return Arc::clone(value);
         }
         self.counts.builds += 1;
-        let value = self.encode(Hashed::new(build(inputs)));
-        self.by_inputs.insert(inputs.hash128(), Arc::clone(&value));
+        let value = self.encode(Hashed::new(build(inputs)), envoy);
+        let form = form(envoy, value.since);
+        self.by_inputs.insert((hash, form), Arc::clone(&value));
         value
     }
 
-    fn encode(&mut self, node: Hashed<Node>) -> Arc<Value> {
-        if let Some(value) = self.by_node.get(&node.hash128()) {
+    fn encode(&mut self, node: Hashed<Node>, envoy: EnvoyMinor) -> Arc<Value> {
+        let since = translate::since(&node);
+        let form = form(envoy, since);
+        let key = (node.hash128(), form);
+        if let Some(value) = self.by_node.get(&key) {
             return Arc::clone(value);
         }
         self.counts.translations += 1;
         self.counts.encodings += 1;
-        let encoded = self.translate(&node);
+        let encoded = self.translate(&node, form);
         let value = Arc::new(Value {
             part: part(encoded),
+            since,
             liveness: liveness(&node),
-            identities: bridge::identities(&node),
+            identities: bridge::identities(&node, form),
             vacant: false,
         });
-        self.by_node.insert(node.hash128(), Arc::clone(&value));
+        self.by_node.insert(key, Arc::clone(&value));
         value
     }
 
     #[cfg(not(feature = "mutants"))]
-    fn translate(&self, node: &Node) -> translate::Encoded {
-        translate::encode(node)
+    fn translate(&self, node: &Node, envoy: EnvoyMinor) -> translate::Encoded {
+        translate::encode(node, envoy)
     }
 
     #[cfg(feature = "mutants")]
-    fn translate(&self, node: &Node) -> translate::Encoded {
+    fn translate(&self, node: &Node, envoy: EnvoyMinor) -> translate::Encoded {
         let mut encoded = match self.mutant {
-            Some(mutant) => translate::encode(&mutant.spoil(node.clone())),
-            None => translate::encode(node),
+            Some(mutant) => translate::encode(&mutant.spoil(node.clone()), envoy),
+            None => translate::encode(node, envoy),
         };
         if self.mutant == Some(crate::Mutant::ArrivalOrder) {
             // A field that no message has, with the number of what was built before.
@@ -136,6 +158,7 @@ impl Memo {
         let part = Part::new(body, Arc::new([]));
         let value = Arc::new(Value {
             part,
+            since: EnvoyMinor::OLDEST,
             liveness: Liveness::Sent,
             identities: None,
             vacant: !endpoints.has_callable(),
@@ -144,9 +167,10 @@ impl Memo {
         value
     }
 
-    /// The inbound half that inputs make, shared by all workloads of equal inputs.
-    pub fn inbound(&mut self, inputs: &Hashed<InboundInputs>) -> Arc<Half> {
-        if let Some(half) = self.inbound.get(&inputs.hash128()) {
+    /// The inbound half that inputs make for an Envoy, shared by all workloads of equal inputs.
+    pub fn inbound(&mut self, inputs: &Hashed<InboundInputs>, envoy: EnvoyMinor) -> Arc<Half> {
+        let key = (inputs.hash128(), envoy);
+        if let Some(half) = self.inbound.get(&key) {
             return Arc::clone(half);
         }
         self.counts.builds += 1;
@@ -162,12 +186,12 @@ impl Memo {
                 | Node::VirtualOutbound(_)
                 | Node::NameEntry(_) => continue,
             };
-            let value = self.encode(Hashed::new(node));
+            let value = self.encode(Hashed::new(node), envoy);
             let resource = value.describe(Resource::single(name, value.part.clone()));
             half.insert(kind, Arc::new(resource));
         }
         let half = Arc::new(half);
-        self.inbound.insert(inputs.hash128(), Arc::clone(&half));
+        self.inbound.insert(key, Arc::clone(&half));
         half
     }
 
@@ -239,19 +263,19 @@ mod tests {
             let table = RouteTableName::Port(Port::new(port).unwrap());
             Hashed::new(Inputs::CatchAll(OutboundTrafficPolicy::AllowAny, table))
         };
-        let held = memo.node(&inputs(1));
+        let held = memo.node(&inputs(1), EnvoyMinor::NEWEST);
         for port in 2..=5000 {
-            memo.node(&inputs(port));
+            memo.node(&inputs(port), EnvoyMinor::NEWEST);
         }
         memo.forget_unused();
         assert!(memo.by_inputs.len() <= MAX_INPUTS);
         assert!(
-            Arc::ptr_eq(&memo.node(&inputs(1)), &held),
+            Arc::ptr_eq(&memo.node(&inputs(1), EnvoyMinor::NEWEST), &held),
             "what is held is not encoded again"
         );
         drop(held);
         memo.swept = 0;
-        (1..=5000).for_each(|port| drop(memo.node(&inputs(port))));
+        (1..=5000).for_each(|port| drop(memo.node(&inputs(port), EnvoyMinor::NEWEST)));
         memo.forget_unused();
         assert!(memo.by_node.is_empty() && memo.by_inputs.is_empty());
     }

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mesh::{Affected, ClusterKey, EndpointsKey, Key, Mesh, Nearby, Proximity, Scope};
+use mesh::{Affected, ClusterKey, EndpointsKey, Key, Mesh, Nearby, Proximity};
 use xds::Half;
 
+use crate::class::Class;
 use crate::memo::{Memo, Value};
 use crate::outbound::slots;
 use crate::slot::{Slot, put};
 
 /// Who has the same endpoints.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
-    pub scope: Scope,
+    pub class: Class,
     pub proximity: Proximity,
 }
 
@@ -107,8 +108,8 @@ impl Around {
         arranged: &mut Arranged,
     ) -> bool {
         memo.counts.selects += 1;
-        let Place { scope, proximity } = place;
-        let (assignment, node) = match mesh::nearby(mesh, scope, cluster, proximity) {
+        let Place { class, proximity } = place;
+        let (assignment, node) = match mesh::nearby(mesh, &class.scope, cluster, proximity) {
             None => (None, None),
             Some(Nearby::Endpoints(key)) => {
                 let name = Arc::from(cluster.name().to_string());
@@ -119,7 +120,7 @@ impl Around {
                 );
                 (Some(Arc::clone(value)), None)
             }
-            Some(Nearby::Cluster(inputs)) => (None, Some(memo.node(&inputs))),
+            Some(Nearby::Cluster(inputs)) => (None, Some(memo.node(&inputs, class.envoy))),
         };
         let node_slot = Slot::Node(Key::Cluster(cluster.clone()));
         let changed = self.replace(&Slot::Assignment(cluster.clone()), assignment);

@@ -31,7 +31,7 @@ pub(crate) fn origins(
     let mut objects = if inbound {
         mesh.inbound_origins(&proxy.workload)
     } else {
-        slot.map(|slot| of_key(mesh, &proxy.place.scope, &slot.key()))
+        slot.map(|slot| of_key(mesh, &proxy.place.class.scope, &slot.key()))
             .unwrap_or_default()
     };
     objects.sort();

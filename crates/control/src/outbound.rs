@@ -1,15 +1,18 @@
-//! The outbound halves: a base that every scope shares, and for each scope the few slots that it has otherwise.
+//! The outbound halves: a base that every class of proxies shares, and for each class the few slots that it has
+//! otherwise, because of what it sees or of the Envoy that it runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mesh::{Affected, Group, Key, Mesh, Scope, endpoints, endpoints_key, select};
+use mesh::{Affected, Group, Key, Mesh, endpoints, endpoints_key, select};
+use model::EnvoyMinor;
 use xds::{Half, Kind, Resource};
 
+use crate::class::Class;
 use crate::memo::{Memo, Value};
 use crate::slot::{NAME_TABLE, Slot, put};
 
-/// The base and all scopes.
+/// The base and all classes.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     base: HashMap<Slot, Arc<Value>>,
@@ -17,12 +20,12 @@ pub(crate) struct Outbound {
     /// Which slots a group of scopes may have otherwise, and the other way round.
     apart: HashMap<Group, BTreeSet<Slot>>,
     apart_of: HashMap<Slot, BTreeSet<Group>>,
-    overlays: BTreeMap<Scope, Overlay>,
+    overlays: BTreeMap<Class, Overlay>,
     /// What stands at a place, for explaining a resource.
     slots: HashMap<(Kind, Arc<str>, Arc<str>), Slot>,
 }
 
-/// What one scope has otherwise than the base, and all that it has.
+/// What one class has otherwise than the base, and all that it has.
 #[derive(Debug)]
 struct Overlay {
     own: HashMap<Slot, Option<Arc<Value>>>,
@@ -33,8 +36,8 @@ struct Overlay {
 }
 
 impl Outbound {
-    /// Selects again what may differ; answers the scopes that changed.
-    pub fn update(&mut self, mesh: &Mesh, affected: &Affected, memo: &mut Memo) -> BTreeSet<Scope> {
+    /// Selects again what may differ; answers the classes that changed.
+    pub fn update(&mut self, mesh: &Mesh, affected: &Affected, memo: &mut Memo) -> BTreeSet<Class> {
         if self.base_half.get(Kind::NameTable, NAME_TABLE).is_none() {
             self.base_half
                 .insert(Kind::NameTable, Arc::new(Resource::new(NAME_TABLE)));
@@ -51,10 +54,10 @@ impl Outbound {
         mesh: &Mesh,
         slot: Slot,
         memo: &mut Memo,
-        changed: &mut BTreeSet<Scope>,
+        changed: &mut BTreeSet<Class>,
     ) {
-        let mut apart = mesh.apart(&slot.key());
-        let value = resolve(mesh, &Scope::default(), &slot, memo);
+        let apart = mesh.apart(&slot.key());
+        let value = resolve(mesh, &Class::base(), &slot, memo);
         #[cfg(feature = "mutants")]
         let value = self.sabotage(&slot, value, memo.mutant);
         let same = self.base.get(&slot) == value.as_ref();
@@ -63,24 +66,20 @@ impl Outbound {
             put(&mut self.base_half, &slot, value.as_deref());
         }
         self.note_apart(&slot, &apart, value.is_some());
-        apart.extend(
-            self.overlays
-                .iter()
-                .filter(|(_, o)| o.own.contains_key(&slot))
-                .flat_map(|(scope, _)| scope.groups()),
-        );
-        for (scope, overlay) in &mut self.overlays {
-            let stands_apart = scope.groups().any(|group| apart.contains(&group));
+        for (class, overlay) in &mut self.overlays {
+            let stands_apart = overlay.own.contains_key(&slot)
+                || class.scope.groups().any(|group| apart.contains(&group))
+                || value.as_ref().is_some_and(|value| class.reforms(value));
             if !stands_apart && same {
                 continue;
             }
             let now = if stands_apart {
-                resolve(mesh, scope, &slot, memo)
+                resolve(mesh, class, &slot, memo)
             } else {
                 value.clone()
             };
             if overlay.settle(&slot, now, value.as_ref(), &self.base_half) {
-                changed.insert(scope.clone());
+                changed.insert(class.clone());
             }
         }
     }
@@ -125,9 +124,9 @@ impl Outbound {
         }
     }
 
-    /// Takes in one more proxy of a scope.
-    pub fn enter(&mut self, mesh: &Mesh, scope: &Scope, memo: &mut Memo) {
-        if let Some(overlay) = self.overlays.get_mut(scope) {
+    /// Takes in one more proxy of a class.
+    pub fn enter(&mut self, mesh: &Mesh, class: &Class, memo: &mut Memo) {
+        if let Some(overlay) = self.overlays.get_mut(class) {
             overlay.users += 1;
             return;
         }
@@ -137,30 +136,39 @@ impl Outbound {
             half: Arc::new(self.base_half.clone()),
             users: 1,
         };
-        let apart = scope.groups().filter_map(|group| self.apart.get(&group));
-        let slots: BTreeSet<&Slot> = apart.flatten().collect();
-        for slot in slots {
-            let now = resolve(mesh, scope, slot, memo);
+        for slot in self.otherwise(class) {
+            let now = resolve(mesh, class, slot, memo);
             overlay.settle(slot, now, self.base.get(slot), &self.base_half);
         }
-        self.overlays.insert(scope.clone(), overlay);
+        self.overlays.insert(class.clone(), overlay);
     }
 
-    /// Lets one proxy of a scope go; with the last the overlay goes.
-    pub fn leave(&mut self, scope: &Scope) {
-        let Some(overlay) = self.overlays.get_mut(scope) else {
+    /// The slots that a class may have otherwise than the base.
+    fn otherwise(&self, class: &Class) -> BTreeSet<&Slot> {
+        let apart = class.scope.groups();
+        let apart = apart.filter_map(|group| self.apart.get(&group)).flatten();
+        if class.envoy == EnvoyMinor::NEWEST {
+            return apart.collect();
+        }
+        let reformed = self.base.iter().filter(|(_, value)| class.reforms(value));
+        apart.chain(reformed.map(|(slot, _)| slot)).collect()
+    }
+
+    /// Lets one proxy of a class go; with the last the overlay goes.
+    pub fn leave(&mut self, class: &Class) {
+        let Some(overlay) = self.overlays.get_mut(class) else {
             return;
         };
         overlay.users -= 1;
         if overlay.users == 0 {
-            self.overlays.remove(scope);
+            self.overlays.remove(class);
         }
     }
 
-    /// Everything that a scope has.
-    pub fn half(&self, scope: &Scope) -> Option<Arc<Half>> {
+    /// Everything that a class has.
+    pub fn half(&self, class: &Class) -> Option<Arc<Half>> {
         self.overlays
-            .get(scope)
+            .get(class)
             .map(|overlay| Arc::clone(&overlay.half))
     }
 
@@ -172,7 +180,7 @@ impl Outbound {
 }
 
 impl Overlay {
-    /// Makes a slot hold `now`, beside what the base holds; answers whether the scope changed.
+    /// Makes a slot hold `now`, beside what the base holds; answers whether the class changed.
     fn settle(
         &mut self,
         slot: &Slot,
@@ -196,7 +204,7 @@ impl Overlay {
             let half = Arc::make_mut(&mut self.half);
             let is_whole = part.is_empty() && kind != Kind::Route;
             if *own == 0 {
-                // a scope that has nothing of its own goes on sharing what all share
+                // a class that has nothing of its own goes on sharing what all share
                 *half.resources_mut(kind) = base_half.resources(kind).clone();
             } else if as_base
                 && is_whole
@@ -236,10 +244,11 @@ pub(crate) fn slots(mesh: &Mesh, affected: &Affected) -> BTreeSet<Slot> {
         .collect()
 }
 
-fn resolve(mesh: &Mesh, scope: &Scope, slot: &Slot, memo: &mut Memo) -> Option<Arc<Value>> {
+fn resolve(mesh: &Mesh, class: &Class, slot: &Slot, memo: &mut Memo) -> Option<Arc<Value>> {
+    let Class { scope, envoy } = class;
     memo.counts.selects += 1;
     match slot {
-        Slot::Node(key) => Some(memo.node(&select(mesh, scope, key)?)),
+        Slot::Node(key) => Some(memo.node(&select(mesh, scope, key)?, *envoy)),
         Slot::Assignment(cluster) => {
             let key = endpoints_key(mesh, scope, cluster)?;
             let name = Arc::from(cluster.name().to_string());

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh::{Affected, InboundTouch, Mesh, Scope, TLS_MODE, Workload, pod_key, select_inbound};
-use model::{Kind, Labels, Name, Namespace, ObjectKey, ServiceAccount};
+use model::{EnvoyMinor, Kind, Labels, Name, Namespace, ObjectKey, ServiceAccount};
 use xds::Half;
 
+use crate::class::Class;
 use crate::memo::Memo;
 use crate::near::{Near, Place};
 use crate::outbound::Outbound;
@@ -29,6 +30,8 @@ pub struct ProxyInfo {
     pub service_account: ServiceAccount,
     /// Its addresses.
     pub addresses: Arc<[IpAddr]>,
+    /// The Envoy that it runs.
+    pub envoy: EnvoyMinor,
 }
 
 /// One proxy.
@@ -46,7 +49,7 @@ pub(crate) struct Proxies {
     next: u64,
     by_id: HashMap<ProxyId, Proxy>,
     by_namespace: BTreeMap<Namespace, BTreeSet<ProxyId>>,
-    by_scope: BTreeMap<Scope, BTreeSet<ProxyId>>,
+    by_class: BTreeMap<Class, BTreeSet<ProxyId>>,
     by_place: BTreeMap<Place, BTreeSet<ProxyId>>,
 }
 
@@ -66,14 +69,16 @@ impl Proxies {
         let id = ProxyId(self.next);
         self.next += 1;
         let workload = workload(mesh, &info);
-        let place = place(mesh, &workload);
+        let place = place(mesh, &workload, info.envoy);
         self.enter(id, &place, mesh, shared);
         self.by_namespace
             .entry(info.namespace.clone())
             .or_default()
             .insert(id);
         shared.memo.counts.selects += 1;
-        let inbound = shared.memo.inbound(&select_inbound(mesh, &workload));
+        let inbound = shared
+            .memo
+            .inbound(&select_inbound(mesh, &workload), info.envoy);
         self.by_id.insert(
             id,
             Proxy {
@@ -87,17 +92,17 @@ impl Proxies {
     }
 
     fn enter(&mut self, id: ProxyId, place: &Place, mesh: &Mesh, shared: &mut Shared<'_>) {
-        shared.outbound.enter(mesh, &place.scope, shared.memo);
+        shared.outbound.enter(mesh, &place.class, shared.memo);
         shared.near.enter(mesh, place, shared.memo);
-        let scope = place.scope.clone();
-        self.by_scope.entry(scope).or_default().insert(id);
+        let class = place.class.clone();
+        self.by_class.entry(class).or_default().insert(id);
         self.by_place.entry(place.clone()).or_default().insert(id);
     }
 
     fn leave(&mut self, id: ProxyId, place: &Place, outbound: &mut Outbound, near: &mut Near) {
-        remove(&mut self.by_scope, &place.scope, id);
+        remove(&mut self.by_class, &place.class, id);
         remove(&mut self.by_place, place, id);
-        outbound.leave(&place.scope);
+        outbound.leave(&place.class);
         near.leave(place);
     }
 
@@ -114,13 +119,13 @@ impl Proxies {
         &mut self,
         mesh: &Mesh,
         affected: &Affected,
-        scopes: &BTreeSet<Scope>,
+        classes: &BTreeSet<Class>,
         places: &BTreeSet<Place>,
         shared: &mut Shared<'_>,
     ) -> BTreeSet<ProxyId> {
-        let of_scope = |scope: &Scope| self.by_scope.get(scope).into_iter().flatten().copied();
+        let of_class = |class: &Class| self.by_class.get(class).into_iter().flatten().copied();
         let of_place = |place: &Place| self.by_place.get(place).into_iter().flatten().copied();
-        let mut changed: BTreeSet<ProxyId> = scopes.iter().flat_map(of_scope).collect();
+        let mut changed: BTreeSet<ProxyId> = classes.iter().flat_map(of_class).collect();
         changed.extend(places.iter().flat_map(of_place));
         let touched: BTreeSet<ProxyId> = affected
             .inbound
@@ -133,21 +138,23 @@ impl Proxies {
             };
             proxy.workload = workload(mesh, &proxy.info);
             shared.memo.counts.selects += 1;
-            let inbound = shared.memo.inbound(&select_inbound(mesh, &proxy.workload));
+            let inbound = shared
+                .memo
+                .inbound(&select_inbound(mesh, &proxy.workload), proxy.info.envoy);
             if !Arc::ptr_eq(&inbound, &proxy.inbound) {
                 proxy.inbound = inbound;
                 changed.insert(id);
             }
-            let now = place(mesh, &proxy.workload);
+            let now = place(mesh, &proxy.workload, proxy.info.envoy);
             if now != proxy.place {
                 let before = std::mem::replace(&mut proxy.place, now.clone());
                 // Entered first: what both share stays.
                 self.enter(id, &now, mesh, shared);
                 remove(&mut self.by_place, &before, id);
-                if before.scope != now.scope {
-                    remove(&mut self.by_scope, &before.scope, id);
+                if before.class != now.class {
+                    remove(&mut self.by_class, &before.class, id);
                 }
-                shared.outbound.leave(&before.scope);
+                shared.outbound.leave(&before.class);
                 shared.near.leave(&before);
                 changed.insert(id);
             }
@@ -209,9 +216,12 @@ fn workload(mesh: &Mesh, info: &ProxyInfo) -> Workload {
     workload
 }
 
-fn place(mesh: &Mesh, workload: &Workload) -> Place {
+fn place(mesh: &Mesh, workload: &Workload, envoy: EnvoyMinor) -> Place {
     Place {
-        scope: scope(mesh, workload),
+        class: Class {
+            scope: scope(mesh, workload),
+            envoy,
+        },
         proximity: mesh.proximity(workload),
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{Control, Counts, ProxyId, ProxyInfo, Update};
+use model::EnvoyMinor;
 use serde_json::json;
 use testkit::{
     DestinationRule, Document, EndpointSlice, VirtualService, authorization_policy,
@@ -96,6 +97,7 @@ fn proxy(namespace: &str, name: &str) -> ProxyInfo {
         labels: model::Labels::default(),
         service_account: "default".parse().unwrap(),
         addresses: Arc::new([]),
+        envoy: EnvoyMinor::NEWEST,
     }
 }
 
@@ -304,4 +306,42 @@ fn a_thousand_sidecars_of_a_class_share_one_encoded_set() {
         );
     }
     assert!(first.outbound.resources(Kind::Cluster).len() > 1000);
+}
+
+#[test]
+fn an_older_envoy_costs_its_listeners_and_shares_all_else() {
+    let mut mesh = Mesh::new();
+    let mut connect = |envoy| {
+        let before = mesh.control.counts();
+        let info = ProxyInfo {
+            envoy,
+            ..proxy("n0", "s0-v1")
+        };
+        let id = mesh.control.connect(info);
+        let cost = mesh.control.counts() - before;
+        (mesh.control.view(id).unwrap(), cost.translations)
+    };
+    let (newest, _) = connect(EnvoyMinor::V1_40);
+    let (newer, cost) = connect(EnvoyMinor::V1_39);
+    assert_eq!(cost, 0, "it takes what the newest takes");
+    let (old, cost) = connect(EnvoyMinor::V1_38);
+    assert_eq!(cost, 3, "the two outbound listeners and the inbound one");
+    for kind in [Kind::Cluster, Kind::Endpoint, Kind::Route, Kind::Extension] {
+        let [newest, newer, old] = [&newest, &newer, &old].map(|view| view.resources(kind));
+        for ((newest, newer), old) in newest.zip(newer).zip(old) {
+            assert_eq!(newest.version(), newer.version());
+            assert_eq!(newest.version(), old.version());
+            let outbound = newest.name().starts_with("outbound|");
+            assert!(!outbound || Arc::ptr_eq(newest, old));
+        }
+    }
+    for (newest, old) in newest
+        .resources(Kind::Listener)
+        .zip(old.resources(Kind::Listener))
+    {
+        assert_eq!(newest.name(), old.name());
+        assert_ne!(newest.version(), old.version());
+    }
+    let (cost, _) = mesh.cost([routes(80).into()]);
+    assert_eq!(cost, [2, 2, 2], "as without them");
 }

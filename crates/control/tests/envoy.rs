@@ -1,8 +1,10 @@
-//! The real Envoy takes what generated worlds become: its field constraints are ours to check, the rest is not.
+//! Every real Envoy that is served takes what generated worlds become: its field constraints are ours to check, the
+//! rest is not.
 #![allow(clippy::unwrap_used, reason = "a broken expectation fails the test")]
 
 mod kit;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,14 +16,16 @@ use envoy_api::envoy::config::listener::v3::{FilterChain, Listener};
 use envoy_api::envoy::config::route::v3::RouteConfiguration;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use model::EnvoyMinor;
 use prost::Message as _;
 use testkit::{Run, Story, check};
 use xds::{Kind, View};
 
-/// Envoy, fetched if it is not there yet.
-fn envoy() -> PathBuf {
+/// An Envoy, fetched if it is not there yet.
+fn program(envoy: EnvoyMinor) -> PathBuf {
     let hack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/envoy");
-    let found = Command::new(hack).output().unwrap();
+    let older = (envoy < EnvoyMinor::NEWEST).then(|| envoy.to_string());
+    let found = Command::new(hack).args(older).output().unwrap();
     assert!(
         found.status.success(),
         "{}",
@@ -99,27 +103,28 @@ fn inline(chain: &mut FilterChain, view: &View) {
     }
 }
 
-/// Tells a story to its end and shows two of its proxies' views to Envoy.
-fn is_accepted(envoy: &PathBuf, story: &Story) -> Result<(), String> {
+/// Tells a story to its end and shows the views of three of its proxies each to the Envoy that it runs.
+fn is_accepted(envoys: &BTreeMap<EnvoyMinor, PathBuf>, story: &Story) -> Result<(), String> {
     let (mut world, sets) = story.begin();
     let mut control = kit::control();
     control.apply(sets);
     for edit in &story.edits {
         control.apply(world.edit(*edit));
     }
-    for info in kit::proxies().into_iter().take(2) {
+    for info in kit::proxies().into_iter().take(3) {
+        let envoy = info.envoy;
         let id = control.connect(info);
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = dir.path().join("bootstrap.pb");
         std::fs::write(&path, bootstrap(&control.view(id).unwrap()).encode_to_vec()).unwrap();
-        let run = Command::new(envoy)
+        let run = Command::new(envoys.get(&envoy).unwrap())
             .args(["--mode", "validate", "-l", "error", "-c"])
             .arg(&path)
             .output()
             .unwrap();
         if !run.status.success() {
-            return Err(String::from_utf8_lossy(&run.stderr).into_owned()
-                + &String::from_utf8_lossy(&run.stdout));
+            let said = [&run.stderr, &run.stdout].map(|said| String::from_utf8_lossy(said));
+            return Err(format!("Envoy {envoy}: {}", said.concat()));
         }
     }
     Ok(())
@@ -127,12 +132,12 @@ fn is_accepted(envoy: &PathBuf, story: &Story) -> Result<(), String> {
 
 #[test]
 fn stock_envoy_accepts_generated_worlds() {
-    let envoy = envoy();
+    let envoys = EnvoyMinor::ALL.map(|envoy| (envoy, program(envoy))).into();
     let run = Run {
         worlds: 24,
         edits: 10,
     };
     check("stock Envoy accepts generated worlds", run, |story| {
-        is_accepted(&envoy, story)
+        is_accepted(&envoys, story)
     });
 }

@@ -98,6 +98,8 @@ codes! {
     Unreadable = "LAT0010",
     /// The object was refused and no good version of it is known.
     Rejected = "LAT0011",
+    /// Something that only newer Envoys know than the oldest that are served.
+    NewerEnvoy = "LAT0012",
 }
 
 impl fmt::Display for Code {

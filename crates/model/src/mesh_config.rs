@@ -101,3 +101,16 @@ pub enum AccessLogFormat {
     /// `JSON` with these keys, ordered.
     Json(Arc<[(Arc<str>, Arc<str>)]>),
 }
+
+impl AccessLogFormat {
+    /// The formats that the user wrote.
+    pub fn own(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (text, json) = match self {
+            Self::DefaultText | Self::DefaultJson => (None, None),
+            Self::Text(text) => (Some(text), None),
+            Self::Json(keys) => (None, Some(keys)),
+        };
+        let json = json.into_iter().flat_map(|keys| keys.iter());
+        text.into_iter().chain(json.map(|(_, format)| format))
+    }
+}

@@ -5,7 +5,6 @@
 //! range, exclusive fields together, or lacks a required field; all else is applied with diagnostics. Unknown fields
 //! are errors, dropped, and the rest is applied (invariant 2).
 
-mod access_log_format;
 mod authorization_policy;
 mod client_tls;
 mod connection_pool;

@@ -6,9 +6,10 @@ use envoy_api::envoy::data::accesslog::v3::AccessLogType;
 use envoy_api::envoy::extensions::access_loggers::file::v3 as file;
 use envoy_api::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQuery;
 use envoy_api::{Any, pack};
-use ir::model::{AccessLog, AccessLogFormat};
+use ir::model::{AccessLog, AccessLogFormat, format};
 
 use crate::proto::{format_string, string_value};
+use crate::reports::Reports;
 
 /// Istio's default text format.
 const TEXT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% \
@@ -54,29 +55,28 @@ const JSON: [(&str, &str); 24] = [
     ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
 ];
 
+/// What Envoy writes for a value that is absent.
+const ABSENT: &str = "-";
+
 /// The log of requests.
-pub(crate) fn of_requests(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
-    log.map(|log| file_logger(log, None)).into_iter().collect()
+pub(crate) fn of_requests(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
+    file_logger(reports, None)
 }
 
 /// The log of connections, one line when each ends.
-pub(crate) fn of_connections(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn of_connections(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
     let end = only(AccessLogType::TcpConnectionEnd);
-    log.map(|log| file_logger(log, Some(end)))
-        .into_iter()
-        .collect()
+    file_logger(reports, Some(end))
 }
 
 /// The log of connections that no filter chain of the listener takes: nothing else would tell of them.
-pub(crate) fn of_strays(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn of_strays(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
     let no_route = accesslog::access_log_filter::FilterSpecifier::ResponseFlagFilter(
         accesslog::ResponseFlagFilter {
             flags: vec!["NR".to_owned()],
         },
     );
-    log.map(|log| file_logger(log, Some(filter(no_route))))
-        .into_iter()
-        .collect()
+    file_logger(reports, Some(filter(no_route)))
 }
 
 /// Lets only logs of one type through.
@@ -109,20 +109,26 @@ pub(crate) fn logger(
 }
 
 fn file_logger(
-    log: &AccessLog,
+    reports: Reports<'_>,
     filter: Option<accesslog::AccessLogFilter>,
-) -> accesslog::AccessLog {
-    let AccessLog { path, format } = log;
+) -> Vec<accesslog::AccessLog> {
+    let Reports { log, envoy } = reports;
+    let Some(AccessLog { path, format }) = log else {
+        return Vec::new();
+    };
+    let fit = |format: &str| format::fitted(format, envoy, ABSENT);
     let format = match format {
         AccessLogFormat::DefaultText => format_string(TEXT),
-        AccessLogFormat::Text(text) if text.ends_with('\n') => custom(text, format_string(text)),
-        AccessLogFormat::Text(text) => custom(text, format_string(&format!("{text}\n"))),
+        AccessLogFormat::Text(text) => {
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            custom(text, format_string(&(fit(text) + end)))
+        }
         AccessLogFormat::DefaultJson => json(JSON),
         AccessLogFormat::Json(keys) => {
             let all: String = keys.iter().map(|(_, value)| &**value).collect();
             custom(
                 &all,
-                json(keys.iter().map(|(key, value)| (&**key, &**value))),
+                json(keys.iter().map(|(key, value)| (&**key, fit(value)))),
             )
         }
     };
@@ -130,13 +136,15 @@ fn file_logger(
         path: path.to_string(),
         access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(format)),
     };
-    logger("envoy.access_loggers.file", filter, pack(&config))
+    vec![logger("envoy.access_loggers.file", filter, pack(&config))]
 }
 
-fn json<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> core::SubstitutionFormatString {
+fn json<'a, V: AsRef<str>>(
+    keys: impl IntoIterator<Item = (&'a str, V)>,
+) -> core::SubstitutionFormatString {
     let fields = keys
         .into_iter()
-        .map(|(key, value)| (key.to_owned(), string_value(value)))
+        .map(|(key, value)| (key.to_owned(), string_value(value.as_ref())))
         .collect();
     core::SubstitutionFormatString {
         format: Some(core::substitution_format_string::Format::JsonFormat(

@@ -10,7 +10,7 @@ use envoy_api::envoy::config::cluster::v3::cluster::common_lb_config::{
 use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::r#type::v3::Percent;
 use envoy_api::pack;
-use ir::model::{ConnectionPool, RetryBudget, TcpKeepalive};
+use ir::model::{ConnectionPool, EnvoyMinor, RetryBudget, TcpKeepalive};
 use ir::{Cluster, ClusterName, ServiceRef, UpstreamProtocol, UpstreamTls};
 use prost_types::value::Kind;
 
@@ -21,9 +21,12 @@ use crate::telemetry::key;
 use crate::tls;
 use crate::{http_options, load_balancer, proxy_protocol};
 
+/// The first Envoy whose retry budgets count over an interval.
+pub(crate) const BUDGETS_HAVE_INTERVALS_SINCE: EnvoyMinor = EnvoyMinor::V1_39;
+
 /// The cluster.
 #[must_use]
-pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
+pub fn cluster(cluster: &Cluster, envoy: EnvoyMinor) -> envoy::Cluster {
     let name = cluster.name.to_string();
     let way = Way::of(cluster, &name);
     let connect_timeout = cluster
@@ -41,7 +44,7 @@ pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
         lb_policy: way.load_balancer.into(),
         lb_config: load_balancer::config(cluster),
         connect_timeout: Some(duration(connect_timeout)),
-        circuit_breakers: Some(circuit_breakers(cluster)),
+        circuit_breakers: Some(circuit_breakers(cluster, envoy)),
         upstream_connection_options: cluster
             .connection_pool
             .tcp_keepalive
@@ -62,8 +65,10 @@ pub fn cluster(cluster: &Cluster) -> envoy::Cluster {
 }
 
 /// Unlimited unless the user says otherwise, as Istio: Envoy's own limits of 1,024 and 3 surprise.
-fn circuit_breakers(cluster: &Cluster) -> envoy::CircuitBreakers {
+fn circuit_breakers(cluster: &Cluster, envoy: EnvoyMinor) -> envoy::CircuitBreakers {
     let pool: &ConnectionPool = &cluster.connection_pool;
+    let budget = cluster.retry_budget.as_ref();
+    let retry_budget = budget.map(|budget| retry_budget(budget, envoy));
     let most = |limit: Option<u32>| Some(limit.filter(|&limit| limit > 0).unwrap_or(u32::MAX));
     envoy::CircuitBreakers {
         thresholds: vec![envoy::circuit_breakers::Thresholds {
@@ -71,7 +76,7 @@ fn circuit_breakers(cluster: &Cluster) -> envoy::CircuitBreakers {
             max_pending_requests: most(pool.http1_max_pending_requests),
             max_requests: most(pool.http2_max_requests),
             max_retries: most(pool.max_retries),
-            retry_budget: cluster.retry_budget.as_ref().map(retry_budget),
+            retry_budget,
             track_remaining: true,
             ..Default::default()
         }],
@@ -79,7 +84,7 @@ fn circuit_breakers(cluster: &Cluster) -> envoy::CircuitBreakers {
     }
 }
 
-fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
+fn retry_budget(budget: &RetryBudget, envoy: EnvoyMinor) -> thresholds::RetryBudget {
     let RetryBudget {
         percent,
         min_concurrency,
@@ -89,7 +94,9 @@ fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
         budget_percent: percent.map(|percent| Percent {
             value: percent.get(),
         }),
-        budget_interval: interval.map(positive),
+        budget_interval: interval
+            .filter(|_| envoy >= BUDGETS_HAVE_INTERVALS_SINCE)
+            .map(positive),
         min_retry_concurrency: *min_concurrency,
     }
 }

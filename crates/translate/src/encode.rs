@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use envoy_api::envoy::config::route::v3::RouteConfiguration;
+use ir::model::EnvoyMinor;
 use ir::{
     AuthorizationFilter, AuthorizationStage, ClusterName, Custom, Node, OutboundListener,
     OutboundTraffic, RouteAction, TcpBackend, VirtualHost,
@@ -28,25 +29,25 @@ pub struct Encoded {
     pub needs: Arc<[ClusterName]>,
 }
 
-/// Translates and encodes a node.
+/// Translates and encodes a node for an Envoy.
 #[must_use]
-pub fn encode(node: &Node) -> Encoded {
+pub fn encode(node: &Node, envoy: EnvoyMinor) -> Encoded {
     match node {
-        Node::Cluster(node) => alone(&cluster(node)),
+        Node::Cluster(node) => alone(&cluster(node, envoy)),
         Node::RouteTable(node) => alone(&route_configuration(node)),
         Node::VirtualHost(node) => Encoded {
             body: bytes(&RouteConfiguration {
-                virtual_hosts: vec![virtual_host(node)],
+                virtual_hosts: vec![virtual_host(node, envoy)],
                 ..Default::default()
             }),
             needs: ordered(clusters_of_host(node)),
         },
         Node::OutboundListener(node) => Encoded {
-            body: bytes(&outbound_listener(node)),
+            body: bytes(&outbound_listener(node, envoy)),
             needs: ordered(clusters_of_listener(node)),
         },
-        Node::VirtualOutbound(node) => alone(&virtual_outbound(node)),
-        Node::VirtualInbound(node) => alone(&virtual_inbound(node)),
+        Node::VirtualOutbound(node) => alone(&virtual_outbound(node, envoy)),
+        Node::VirtualInbound(node) => alone(&virtual_inbound(node, envoy)),
         Node::AuthorizationFilter(node) => Encoded {
             body: bytes(&authorization_filter(node)),
             needs: ordered(cluster_of_provider(node)),
@@ -155,12 +156,17 @@ mod tests {
         };
         let hosts = ["a", "b"].map(|name| host(name, vec![to(subset("v1"), 1)]));
         let whole = RouteConfiguration {
-            virtual_hosts: hosts.iter().map(virtual_host).collect(),
+            virtual_hosts: hosts
+                .iter()
+                .map(|host| virtual_host(host, EnvoyMinor::NEWEST))
+                .collect(),
             ..route_configuration(&table)
         };
-        let mut joined = encode(&Node::RouteTable(table)).body.to_vec();
+        let mut joined = encode(&Node::RouteTable(table), EnvoyMinor::NEWEST)
+            .body
+            .to_vec();
         for part in hosts {
-            joined.extend(encode(&Node::VirtualHost(part)).body);
+            joined.extend(encode(&Node::VirtualHost(part), EnvoyMinor::NEWEST).body);
         }
         assert_eq!(RouteConfiguration::decode(&*joined).unwrap(), whole);
     }
@@ -173,9 +179,12 @@ mod tests {
             to(subset("v3"), 0),
             to(ClusterName::Passthrough, 1),
         ];
-        let encoded = encode(&Node::VirtualHost(host("a", backends)));
+        let encoded = encode(&Node::VirtualHost(host("a", backends)), EnvoyMinor::NEWEST);
         assert_eq!(&*encoded.needs, [subset("v1"), subset("v2")]);
-        let alone = encode(&Node::VirtualHost(host("a", vec![to(subset(""), 0)])));
+        let alone = encode(
+            &Node::VirtualHost(host("a", vec![to(subset(""), 0)])),
+            EnvoyMinor::NEWEST,
+        );
         assert_eq!(&*alone.needs, [subset("")]);
     }
 
@@ -193,6 +202,10 @@ mod tests {
         };
         let mut part = host("a", Vec::new());
         part.routes = Arc::new([Route::of("default", RouteAction::Forward(nowhere))]);
-        assert!(encode(&Node::VirtualHost(part)).needs.is_empty());
+        assert!(
+            encode(&Node::VirtualHost(part), EnvoyMinor::NEWEST)
+                .needs
+                .is_empty()
+        );
     }
 }

@@ -9,7 +9,7 @@ use envoy_api::envoy::config::route::v3 as envoy;
 use envoy_api::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use envoy_api::{Any, pack};
-use ir::model::Headers;
+use ir::model::{EnvoyMinor, Headers};
 use ir::{Backend, ClusterName, Forward, Mirror, Retry, RouteMatch, WeightedBackend};
 
 use crate::hash_policy::hash_policy;
@@ -47,7 +47,11 @@ impl From<envoy::route::Action> for Forwarded<'_> {
 }
 
 /// A route that sends requests on, which it matches so.
-pub(crate) fn forward<'a>(to: &'a Forward, matcher: &RouteMatch) -> Forwarded<'a> {
+pub(crate) fn forward<'a>(
+    to: &'a Forward,
+    matcher: &RouteMatch,
+    envoy: EnvoyMinor,
+) -> Forwarded<'a> {
     let Forward {
         backends: _, // see `shares`
         timeout,
@@ -66,7 +70,7 @@ pub(crate) fn forward<'a>(to: &'a Forward, matcher: &RouteMatch) -> Forwarded<'a
     };
     let cluster = match only {
         Some(only) => ClusterSpecifier::Cluster(cluster(&only.backend).to_string()),
-        None => ClusterSpecifier::WeightedClusters(weighted(&shares)),
+        None => ClusterSpecifier::WeightedClusters(weighted(&shares, envoy)),
     };
     let mut action = send(cluster, *timeout, retry.as_ref());
     // Istio: the route's word on the host stands above its only cluster's.
@@ -173,26 +177,26 @@ pub(crate) fn send(
     }
 }
 
-fn weighted(shares: &[&WeightedBackend]) -> envoy::WeightedCluster {
+fn weighted(shares: &[&WeightedBackend], envoy: EnvoyMinor) -> envoy::WeightedCluster {
     let weights: Vec<u32> = shares.iter().map(|share| share.weight).collect();
     let clusters = shares
         .iter()
         .zip(fit_weights(&weights))
-        .map(|(share, weight)| cluster_weight(share, weight));
+        .map(|(share, weight)| cluster_weight(share, weight, envoy));
     envoy::WeightedCluster {
         clusters: clusters.collect(),
         ..Default::default()
     }
 }
 
-fn cluster_weight(share: &WeightedBackend, weight: u32) -> ClusterWeight {
+fn cluster_weight(share: &WeightedBackend, weight: u32, envoy: EnvoyMinor) -> ClusterWeight {
     let WeightedBackend {
         backend,
         weight: _, // `weight` fits Envoy
         headers,
     } = share;
-    let request = changes([&headers.request]);
-    let response = changes([&headers.response]);
+    let request = changes([&headers.request], envoy);
+    let response = changes([&headers.response], envoy);
     let authority = headers.authority.as_ref();
     ClusterWeight {
         name: cluster(backend).to_string(),

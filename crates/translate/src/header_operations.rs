@@ -2,7 +2,7 @@
 
 use core::header_value_option::HeaderAppendAction;
 use envoy_api::envoy::config::core::v3 as core;
-use ir::model::HeaderOperations;
+use ir::model::{EnvoyMinor, HeaderOperations, format};
 
 use crate::peer_metadata;
 
@@ -16,14 +16,18 @@ pub(crate) struct Changes {
 }
 
 /// The changes of several places, one after the other. Who calls is no user's to say.
-pub(crate) fn changes<'a>(places: impl IntoIterator<Item = &'a HeaderOperations>) -> Changes {
+pub(crate) fn changes<'a>(
+    places: impl IntoIterator<Item = &'a HeaderOperations>,
+    envoy: EnvoyMinor,
+) -> Changes {
     let mut changes = Changes::default();
     for HeaderOperations { set, add, remove } in places {
         let overwrite = HeaderAppendAction::OverwriteIfExistsOrAdd;
         let append = HeaderAppendAction::AppendIfExistsOrAdd;
         for (list, action) in [(set, overwrite), (add, append)] {
             let free = list.iter().filter(|(name, _)| !is_ours(name));
-            let options = free.map(|(name, value)| header(name, value, action));
+            let options =
+                free.map(|(name, value)| header(name, format::fitted(value, envoy, ""), action));
             changes.add.extend(options);
         }
         let free = remove.iter().filter(|name| !is_ours(name));
@@ -36,11 +40,11 @@ fn is_ours(name: &str) -> bool {
     name.eq_ignore_ascii_case(peer_metadata::HEADER)
 }
 
-fn header(name: &str, value: &str, action: HeaderAppendAction) -> core::HeaderValueOption {
+fn header(name: &str, value: String, action: HeaderAppendAction) -> core::HeaderValueOption {
     core::HeaderValueOption {
         header: Some(core::HeaderValue {
             key: name.to_owned(),
-            value: value.to_owned(),
+            value,
             ..Default::default()
         }),
         append_action: action.into(),

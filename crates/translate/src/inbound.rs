@@ -3,18 +3,19 @@
 use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::r#type::v3::Int32Range;
-use ir::model::{AccessLog, MtlsMode, Port, TrustDomains};
+use ir::model::{EnvoyMinor, MtlsMode, Port, TrustDomains};
 use ir::{ClusterName, InboundPort, InboundTraffic, VirtualInbound};
 
 use crate::inbound_chain::{Target, chains};
 use crate::listener::{
     ANY_ADDRESS, INBOUND_PORT, http_inspector, listener, original_dst, tls_inspector,
 };
+use crate::reports::Reports;
 use crate::tcp_proxy::black_hole;
 
 /// The listener that captures inbound connections.
 #[must_use]
-pub fn virtual_inbound(inbound: &VirtualInbound) -> envoy::Listener {
+pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Listener {
     let VirtualInbound {
         trust_domains,
         ports,
@@ -23,7 +24,8 @@ pub fn virtual_inbound(inbound: &VirtualInbound) -> envoy::Listener {
         access_log,
     } = inbound;
     let log = access_log.as_ref();
-    let other = |port, mtls| any_port(port, mtls, trust_domains, log);
+    let reports = Reports { log, envoy };
+    let other = |port, mtls| any_port(port, mtls, trust_domains, reports);
     let mut filter_chains = vec![blackhole()];
     filter_chains.extend(other(None, *passthrough));
     filter_chains.extend(
@@ -36,7 +38,7 @@ pub fn virtual_inbound(inbound: &VirtualInbound) -> envoy::Listener {
     filter_chains.extend(
         ports
             .iter()
-            .flat_map(|port| declared(port, trust_domains, log)),
+            .flat_map(|port| declared(port, trust_domains, reports)),
     );
     let silent = server_first(ports);
     let direction = TrafficDirection::Inbound;
@@ -52,7 +54,7 @@ pub fn virtual_inbound(inbound: &VirtualInbound) -> envoy::Listener {
             ANY_ADDRESS,
             INBOUND_PORT,
             direction,
-            log,
+            reports,
         )
     }
 }
@@ -74,7 +76,7 @@ fn blackhole() -> envoy::FilterChain {
 fn declared(
     inbound: &InboundPort,
     trust_domains: &TrustDomains,
-    log: Option<&AccessLog>,
+    reports: Reports<'_>,
 ) -> Vec<envoy::FilterChain> {
     let InboundPort {
         port,
@@ -87,7 +89,7 @@ fn declared(
         cluster: ClusterName::Inbound(*port),
         service: Some(service),
         trust_domains,
-        log,
+        reports,
     };
     chains(&target, *traffic, *mtls)
 }
@@ -97,14 +99,14 @@ fn any_port(
     port: Option<Port>,
     mtls: MtlsMode,
     trust_domains: &TrustDomains,
-    log: Option<&AccessLog>,
+    reports: Reports<'_>,
 ) -> Vec<envoy::FilterChain> {
     let target = Target {
         port,
         cluster: ClusterName::InboundPassthrough,
         service: None,
         trust_domains,
-        log,
+        reports,
     };
     chains(&target, InboundTraffic::Detect, mtls)
 }
@@ -166,13 +168,16 @@ mod tests {
     }
 
     fn listener(ports: Vec<InboundPort>) -> envoy::Listener {
-        virtual_inbound(&VirtualInbound {
-            trust_domains: TrustDomains::new(TrustDomain::cluster_local(), []),
-            ports: ports.into(),
-            passthrough: MtlsMode::default(),
-            passthrough_ports: [].into(),
-            access_log: None,
-        })
+        virtual_inbound(
+            &VirtualInbound {
+                trust_domains: TrustDomains::new(TrustDomain::cluster_local(), []),
+                ports: ports.into(),
+                passthrough: MtlsMode::default(),
+                passthrough_ports: [].into(),
+                access_log: None,
+            },
+            EnvoyMinor::NEWEST,
+        )
     }
 
     /// Of a port: transport protocol, ALPN, whether mutual TLS is spoken, in the order of the chains.

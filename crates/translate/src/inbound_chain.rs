@@ -7,7 +7,7 @@ use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::config::route::v3 as route;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::RouteSpecifier;
-use ir::model::{AccessLog, MtlsMode, Port, TrustDomains};
+use ir::model::{MtlsMode, Port, TrustDomains};
 use ir::{
     AuthorizationFilterName, AuthorizationLayer, AuthorizationStage, ClusterName, HttpFilter,
     InboundTraffic, ListenerName, PeerMetadata, Retry, RouteMatch, ServiceRef, TcpBackend,
@@ -16,10 +16,11 @@ use ir::{
 use crate::forward::send;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{HTTP_PROTOCOLS, RAW, TLS};
+use crate::reports::Reports;
 use crate::route::{around, decorator, route_match};
 use crate::tcp_proxy::{tcp_proxy, tcp_proxy_after_handshake};
-use crate::telemetry::{self, Reporter};
-use crate::{access_log, authorization, tls};
+use crate::telemetry::Reporter;
+use crate::{authorization, tls};
 
 /// What clients of the mesh announce for HTTP.
 const MESH_HTTP: [&str; 3] = ["istio-http/1.0", "istio-http/1.1", "istio-h2"];
@@ -35,7 +36,7 @@ pub(crate) struct Target<'a> {
     pub cluster: ClusterName,
     pub service: Option<&'a ServiceRef>,
     pub trust_domains: &'a TrustDomains,
-    pub log: Option<&'a AccessLog>,
+    pub reports: Reports<'a>,
 }
 
 /// What one chain takes and what it does.
@@ -162,8 +163,6 @@ fn listener_name(port: Port) -> String {
 }
 
 fn http(target: &Target<'_>, mutual_tls: bool) -> envoy::Filter {
-    let mut access_log = access_log::of_requests(target.log);
-    access_log.extend(telemetry::http(reporter(target, mutual_tls)));
     let (peer, client_certificate) = if mutual_tls {
         (PeerMetadata::Trust, ClientCertificate::Appended)
     } else {
@@ -185,7 +184,7 @@ fn http(target: &Target<'_>, mutual_tls: bool) -> envoy::Filter {
         .into_iter()
         .chain(AuthorizationStage::ALL.map(HttpFilter::Authorization))
         .collect(),
-        access_log,
+        access_log: target.reports.of_requests(reporter(target, mutual_tls)),
         client_certificate,
     })
 }
@@ -228,8 +227,7 @@ fn routes(target: &Target<'_>) -> route::RouteConfiguration {
 }
 
 fn tcp(target: &Target<'_>, mutual_tls: bool) -> Vec<envoy::Filter> {
-    let mut access_log = access_log::of_connections(target.log);
-    access_log.extend(telemetry::tcp(reporter(target, mutual_tls)));
+    let access_log = target.reports.of_connections(reporter(target, mutual_tls));
     let layer = AuthorizationLayer::Tcp;
     let mut filters: Vec<envoy::Filter> = AuthorizationStage::ALL
         .into_iter()

@@ -1,7 +1,8 @@
 //! From ir to Envoy messages and the name table, in total functions: one file an Envoy concept.
 //!
 //! Nothing is looked up here and nothing can fail. What Envoy could not take (weights that overflow, an SNI that is too
-//! long) is fitted where it is said, so that a value of `ir` always becomes something that Envoy accepts. Equal values
+//! long) is fitted where it is said, so that a value of `ir` always becomes something that Envoy accepts. Which Envoy that is
+//! comes in as an argument where it matters: most resources are the same for all that are served ([`since`]). Equal values
 //! give equal bytes, on every machine.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -34,8 +35,10 @@ mod proto;
 mod proxy_protocol;
 mod rbac;
 mod redirect;
+mod reports;
 mod route;
 mod route_filters;
+mod since;
 mod tcp_proxy;
 mod telemetry;
 mod tls;
@@ -49,5 +52,6 @@ pub use listener::{INBOUND_PORT, OUTBOUND_PORT};
 pub use name_table::name_table;
 pub use outbound::{outbound_listener, virtual_outbound};
 pub use route::{route_configuration, virtual_host};
+pub use since::since;
 pub use telemetry::env;
 pub use tls::{ROOT_SECRET, SDS_CLUSTER, WORKLOAD_SECRET};

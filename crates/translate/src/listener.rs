@@ -9,10 +9,11 @@ use envoy_api::envoy::extensions::filters::listener::{
     tls_inspector::v3::TlsInspector,
 };
 use envoy_api::{Any, pack};
-use ir::model::{AccessLog, OutboundTrafficPolicy};
+use ir::model::OutboundTrafficPolicy;
 
 use crate::access_log;
 use crate::proto::{never, socket_address};
+use crate::reports::Reports;
 
 /// Where captured outbound connections arrive.
 pub const OUTBOUND_PORT: u16 = 15001;
@@ -33,7 +34,7 @@ pub(crate) fn listener(
     address: IpAddr,
     port: u16,
     direction: TrafficDirection,
-    log: Option<&AccessLog>,
+    reports: Reports<'_>,
 ) -> envoy::Listener {
     envoy::Listener {
         name,
@@ -41,7 +42,7 @@ pub(crate) fn listener(
         traffic_direction: direction.into(),
         listener_filters_timeout: never(),
         continue_on_listener_filters_timeout: true,
-        access_log: access_log::of_strays(log),
+        access_log: access_log::of_strays(reports),
         ..Default::default()
     }
 }

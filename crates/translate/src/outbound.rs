@@ -1,17 +1,15 @@
 //! Outbound listeners: the one that captures connections and those that it hands them to.
 
-use envoy_api::envoy::config::accesslog::v3 as accesslog;
 use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::RouteSpecifier;
-use ir::model::{AccessLog, OutboundTrafficPolicy};
+use ir::model::{EnvoyMinor, OutboundTrafficPolicy};
 use ir::{
     ChosenConnections, HttpFilter, OutboundListener, OutboundTraffic, PeerMetadata, RouteTableName,
     TcpBackend, VirtualOutbound,
 };
 
-use crate::access_log;
 use crate::dynamic_dns;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{
@@ -19,12 +17,13 @@ use crate::listener::{
     tls_inspector,
 };
 use crate::proto::{ads, cidr, socket_address};
+use crate::reports::Reports;
 use crate::tcp_proxy::{black_hole, tcp_proxy};
-use crate::telemetry::{self, Reporter};
+use crate::telemetry::Reporter;
 
 /// A listener that captured connections are handed to by their original destination.
 #[must_use]
-pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
+pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envoy::Listener {
     let OutboundListener {
         name,
         more_addresses,
@@ -35,8 +34,9 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
         access_log,
     } = outbound;
     let log = access_log.as_ref();
+    let reports = Reports { log, envoy };
     let title = name.to_string();
-    let http = |table| http(table, &title, *resolves_hosts, log);
+    let http = |table| http(table, &title, *resolves_hosts, reports);
     let mut chains = match traffic {
         // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
         OutboundTraffic::Http(table) if name.address.is_some() => Chains {
@@ -44,26 +44,29 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
             ..Chains::default()
         },
         OutboundTraffic::Http(table) => {
-            let rest = chain("PassthroughFilterChain", [stranger(*fallback, log)]);
+            let rest = chain("PassthroughFilterChain", [stranger(*fallback, reports)]);
             Chains::detecting(http(table), rest)
         }
         OutboundTraffic::Detect(table, backend) => {
-            Chains::detecting(http(table), chain("", tcp_backend(backend, log)))
+            Chains::detecting(http(table), chain("", tcp_backend(backend, reports)))
         }
         OutboundTraffic::Tcp(backend) if chosen.is_empty() => Chains {
-            plain: vec![chain("", tcp_backend(backend, log))],
+            plain: vec![chain("", tcp_backend(backend, reports))],
             ..Chains::default()
         },
         OutboundTraffic::Tcp(backend) => Chains {
-            default: Some(chain("", tcp_backend(backend, log))),
+            default: Some(chain("", tcp_backend(backend, reports))),
             ..Chains::default()
         },
         OutboundTraffic::Fallback => Chains {
-            default: Some(chain("PassthroughFilterChain", [stranger(*fallback, log)])),
+            default: Some(chain(
+                "PassthroughFilterChain",
+                [stranger(*fallback, reports)],
+            )),
             ..Chains::default()
         },
     };
-    chains.choose(chosen, log);
+    chains.choose(chosen, reports);
     let port = name.port.get();
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
@@ -83,19 +86,20 @@ pub fn outbound_listener(outbound: &OutboundListener) -> envoy::Listener {
             name.address.unwrap_or(ANY_ADDRESS),
             port,
             direction,
-            log,
+            reports,
         )
     }
 }
 
 /// The listener that all captured connections reach first.
 #[must_use]
-pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
+pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy::Listener {
     let VirtualOutbound {
         fallback,
         access_log,
     } = outbound;
     let log = access_log.as_ref();
+    let reports = Reports { log, envoy };
     // A connection to this port itself would be captured for ever.
     let loops = envoy::FilterChain {
         filter_chain_match: Some(envoy::FilterChainMatch {
@@ -104,7 +108,10 @@ pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
         }),
         ..chain("virtualOutbound-blackhole", [black_hole()])
     };
-    let rest = chain("virtualOutbound-catchall-tcp", [stranger(*fallback, log)]);
+    let rest = chain(
+        "virtualOutbound-catchall-tcp",
+        [stranger(*fallback, reports)],
+    );
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
         use_original_dst: Some(true),
@@ -114,7 +121,7 @@ pub fn virtual_outbound(outbound: &VirtualOutbound) -> envoy::Listener {
             ANY_ADDRESS,
             OUTBOUND_PORT,
             direction,
-            log,
+            reports,
         )
     }
 }
@@ -142,14 +149,14 @@ impl Chains {
 
     /// Puts the chains of what is told apart before the others. Only where names tell it apart need the first bytes be
     /// waited for.
-    fn choose(&mut self, chosen: &[ChosenConnections], log: Option<&AccessLog>) {
+    fn choose(&mut self, chosen: &[ChosenConnections], reports: Reports<'_>) {
         let named = chosen.iter().any(|chosen| !chosen.sni.is_empty());
         if named && self.inspectors.is_empty() {
             self.inspectors.push(tls_inspector());
         }
         let own = chosen.iter().map(|chosen| envoy::FilterChain {
             filter_chain_match: Some(condition(chosen)),
-            ..chain("", tcp_backend(&chosen.backend, log))
+            ..chain("", tcp_backend(&chosen.backend, reports))
         });
         self.plain.splice(0..0, own);
     }
@@ -181,7 +188,7 @@ fn http(
     table: &RouteTableName,
     listener: &str,
     resolves_hosts: bool,
-    log: Option<&AccessLog>,
+    reports: Reports<'_>,
 ) -> envoy::Filter {
     let resolver = resolves_hosts.then_some(HttpFilter::DynamicForwardProxy);
     let filters = [
@@ -192,8 +199,6 @@ fn http(
         HttpFilter::Cors,
         HttpFilter::Router,
     ];
-    let mut access_log = access_log::of_requests(log);
-    access_log.extend(telemetry::http(Reporter::Source));
     http_connection(HttpConnection {
         stat_prefix: format!("outbound_{listener};"),
         routes: RouteSpecifier::Rds(hcm::Rds {
@@ -201,27 +206,21 @@ fn http(
             route_config_name: table.to_string(),
         }),
         filters: filters.into_iter().chain(resolver).collect(),
-        access_log,
+        access_log: reports.of_requests(Reporter::Source),
         client_certificate: ClientCertificate::Removed,
     })
 }
 
 /// The bytes of a connection to a backend, once the name that it asks for is resolved where that decides where to.
-fn tcp_backend(backend: &TcpBackend, log: Option<&AccessLog>) -> Vec<envoy::Filter> {
+fn tcp_backend(backend: &TcpBackend, reports: Reports<'_>) -> Vec<envoy::Filter> {
     let resolver = backend.resolved_on.map(dynamic_dns::sni_filter);
-    let proxy = tcp_proxy(backend, connection_log(log));
+    let proxy = tcp_proxy(backend, reports.of_connections(Reporter::Source));
     resolver.into_iter().chain([proxy]).collect()
 }
 
-fn stranger(fallback: OutboundTrafficPolicy, log: Option<&AccessLog>) -> envoy::Filter {
+fn stranger(fallback: OutboundTrafficPolicy, reports: Reports<'_>) -> envoy::Filter {
     let backend = TcpBackend::to(fallback_cluster(fallback));
-    tcp_proxy(&backend, connection_log(log))
-}
-
-fn connection_log(log: Option<&AccessLog>) -> Vec<accesslog::AccessLog> {
-    let mut access_log = access_log::of_connections(log);
-    access_log.extend(telemetry::tcp(Reporter::Source));
-    access_log
+    tcp_proxy(&backend, reports.of_connections(Reporter::Source))
 }
 
 #[cfg(test)]
@@ -232,18 +231,21 @@ mod tests {
     use super::*;
 
     fn listener(address: Option<&str>, traffic: OutboundTraffic) -> envoy::Listener {
-        outbound_listener(&OutboundListener {
-            name: ListenerName {
-                address: address.map(|text| text.parse().unwrap()),
-                port: Port::new(80).unwrap(),
+        outbound_listener(
+            &OutboundListener {
+                name: ListenerName {
+                    address: address.map(|text| text.parse().unwrap()),
+                    port: Port::new(80).unwrap(),
+                },
+                more_addresses: [].into(),
+                chosen: [].into(),
+                traffic,
+                fallback: OutboundTrafficPolicy::RegistryOnly,
+                resolves_hosts: false,
+                access_log: None,
             },
-            more_addresses: [].into(),
-            chosen: [].into(),
-            traffic,
-            fallback: OutboundTrafficPolicy::RegistryOnly,
-            resolves_hosts: false,
-            access_log: None,
-        })
+            EnvoyMinor::NEWEST,
+        )
     }
 
     fn cluster_of(chain: &envoy::FilterChain) -> String {
@@ -292,10 +294,13 @@ mod tests {
 
     #[test]
     fn the_capturing_listener_never_calls_itself() {
-        let capture = virtual_outbound(&VirtualOutbound {
-            fallback: OutboundTrafficPolicy::AllowAny,
-            access_log: None,
-        });
+        let capture = virtual_outbound(
+            &VirtualOutbound {
+                fallback: OutboundTrafficPolicy::AllowAny,
+                access_log: None,
+            },
+            EnvoyMinor::NEWEST,
+        );
         assert_eq!(capture.use_original_dst, Some(true));
         let [loops, rest] = &*capture.filter_chains else {
             panic!("{capture:?}");

@@ -1,7 +1,7 @@
 //! Route tables, virtual hosts and routes.
 
 use envoy_api::envoy::config::route::v3 as envoy;
-use ir::model::StringMatch;
+use ir::model::{EnvoyMinor, StringMatch};
 use ir::{PathMatch, Route, RouteAction, RouteMatch, RouteTable, VirtualHost};
 
 use crate::forward::{Forwarded, forward};
@@ -37,7 +37,7 @@ pub(crate) fn around(name: String) -> envoy::RouteConfiguration {
 
 /// One virtual host.
 #[must_use]
-pub fn virtual_host(host: &VirtualHost) -> envoy::VirtualHost {
+pub fn virtual_host(host: &VirtualHost, envoy: EnvoyMinor) -> envoy::VirtualHost {
     let VirtualHost {
         name,
         domains,
@@ -46,13 +46,13 @@ pub fn virtual_host(host: &VirtualHost) -> envoy::VirtualHost {
     envoy::VirtualHost {
         name: name.to_string(),
         domains: domains.iter().map(ToString::to_string).collect(),
-        routes: routes.iter().map(|one| route(one, name)).collect(),
+        routes: routes.iter().map(|one| route(one, name, envoy)).collect(),
         ..Default::default()
     }
 }
 
 /// One route. `operation` is what traces call a request here, before `/*`.
-fn route(route: &Route, operation: &str) -> envoy::Route {
+fn route(route: &Route, operation: &str, envoy: EnvoyMinor) -> envoy::Route {
     let Route {
         name,
         stat_prefix,
@@ -66,7 +66,7 @@ fn route(route: &Route, operation: &str) -> envoy::Route {
     let routed = match action {
         RouteAction::Respond { status, body } => Forwarded::from(respond(*status, body)),
         RouteAction::Redirect(to) => Forwarded::from(redirect(to, matcher)),
-        RouteAction::Forward(to) => forward(to, matcher),
+        RouteAction::Forward(to) => forward(to, matcher, envoy),
     };
     let Forwarded {
         action,
@@ -74,8 +74,9 @@ fn route(route: &Route, operation: &str) -> envoy::Route {
         headers: more,
     } = routed;
     let places = [Some(headers), more];
-    let request = changes(places.iter().flatten().map(|headers| &headers.request));
-    let response = changes(places.iter().flatten().map(|headers| &headers.response));
+    let places = || places.iter().flatten();
+    let request = changes(places().map(|headers| &headers.request), envoy);
+    let response = changes(places().map(|headers| &headers.response), envoy);
     envoy::Route {
         name: name.to_string(),
         r#match: Some(route_match(matcher)),

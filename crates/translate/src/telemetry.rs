@@ -12,6 +12,7 @@ use envoy_api::envoy::extensions::access_loggers::stats::v3 as stats;
 use envoy_api::envoy::r#type::v3::Scope;
 use envoy_api::pack;
 use ir::ServiceRef;
+use ir::model::EnvoyMinor;
 use stats::config::{Counter, Histogram, Stat, Tag, histogram::Unit};
 
 use crate::access_log::{logger, only};
@@ -46,6 +47,10 @@ pub(crate) mod key {
     pub const CLUSTER: &str = "cluster";
 }
 
+/// The first Envoy whose stats access logger keeps its metrics in a scope with limits; before, they have none.
+pub(crate) const METRICS_HAVE_SCOPES_SINCE: EnvoyMinor = EnvoyMinor::V1_39;
+/// What stands before every name: `istio.requests_total` is `istio_requests_total` for Prometheus.
+const PREFIX: &str = "istio";
 /// How many series of each kind one proxy keeps; beyond it, Envoy drops new ones and evicts those that rest.
 const MAX_SERIES: u32 = 20_000;
 /// gRPC is told from HTTP as Istio does it.
@@ -70,16 +75,16 @@ pub(crate) enum Reporter<'a> {
 }
 
 /// The metrics of requests.
-pub(crate) fn http(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn http(reporter: Reporter<'_>, envoy: EnvoyMinor) -> Vec<accesslog::AccessLog> {
     static SOURCE: LazyLock<Vec<accesslog::AccessLog>> =
-        LazyLock::new(|| of_requests(Reporter::Source));
-    match reporter {
-        Reporter::Source => SOURCE.clone(),
-        Reporter::Destination { .. } => of_requests(reporter),
+        LazyLock::new(|| of_requests(Reporter::Source, EnvoyMinor::NEWEST));
+    match (reporter, envoy) {
+        (Reporter::Source, EnvoyMinor::NEWEST) => SOURCE.clone(),
+        (reporter, envoy) => of_requests(reporter, envoy),
     }
 }
 
-fn of_requests(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
+fn of_requests(reporter: Reporter<'_>, envoy: EnvoyMinor) -> Vec<accesslog::AccessLog> {
     let mut tags = tags(reporter, Some(key::PEER));
     tags.extend([
         tag("request_protocol", HTTP_OR_GRPC),
@@ -92,35 +97,33 @@ fn of_requests(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
         unit: unit.into(),
         value_format: value.to_owned(),
     };
-    vec![stats_logger(
-        None,
-        stats::Config {
-            counters: vec![one("istio_requests_total", &tags)],
-            histograms: vec![
-                histogram(
-                    "istio_request_duration_milliseconds",
-                    "%DURATION%",
-                    Unit::Milliseconds,
-                ),
-                histogram("istio_request_bytes", "%BYTES_RECEIVED%", Unit::Bytes),
-                histogram("istio_response_bytes", "%BYTES_SENT%", Unit::Bytes),
-            ],
-            ..Default::default()
-        },
-    )]
+    let metrics = stats::Config {
+        counters: vec![one("requests_total", &tags)],
+        histograms: vec![
+            histogram(
+                "request_duration_milliseconds",
+                "%DURATION%",
+                Unit::Milliseconds,
+            ),
+            histogram("request_bytes", "%BYTES_RECEIVED%", Unit::Bytes),
+            histogram("response_bytes", "%BYTES_SENT%", Unit::Bytes),
+        ],
+        ..Default::default()
+    };
+    vec![stats_logger(None, metrics, envoy)]
 }
 
 /// The metrics of connections. Bytes count when a connection ends: Envoy's periodic logs are cumulative.
-pub(crate) fn tcp(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn tcp(reporter: Reporter<'_>, envoy: EnvoyMinor) -> Vec<accesslog::AccessLog> {
     static SOURCE: LazyLock<Vec<accesslog::AccessLog>> =
-        LazyLock::new(|| of_connections(Reporter::Source));
-    match reporter {
-        Reporter::Source => SOURCE.clone(),
-        Reporter::Destination { .. } => of_connections(reporter),
+        LazyLock::new(|| of_connections(Reporter::Source, EnvoyMinor::NEWEST));
+    match (reporter, envoy) {
+        (Reporter::Source, EnvoyMinor::NEWEST) => SOURCE.clone(),
+        (reporter, envoy) => of_connections(reporter, envoy),
     }
 }
 
-fn of_connections(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
+fn of_connections(reporter: Reporter<'_>, envoy: EnvoyMinor) -> Vec<accesslog::AccessLog> {
     let mut tags = tags(reporter, None);
     tags.extend([
         tag("request_protocol", "tcp"),
@@ -132,38 +135,60 @@ fn of_connections(reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
         ..Default::default()
     };
     let opened = stats::Config {
-        counters: vec![one("istio_tcp_connections_opened_total", &tags)],
+        counters: vec![one("tcp_connections_opened_total", &tags)],
         ..Default::default()
     };
     let ended = stats::Config {
         counters: vec![
-            one("istio_tcp_connections_closed_total", &tags),
-            bytes("istio_tcp_sent_bytes_total", "%BYTES_SENT%"),
-            bytes("istio_tcp_received_bytes_total", "%BYTES_RECEIVED%"),
+            one("tcp_connections_closed_total", &tags),
+            bytes("tcp_sent_bytes_total", "%BYTES_SENT%"),
+            bytes("tcp_received_bytes_total", "%BYTES_RECEIVED%"),
         ],
         ..Default::default()
     };
     vec![
-        stats_logger(Some(only(AccessLogType::TcpUpstreamConnected)), opened),
-        stats_logger(Some(only(AccessLogType::TcpConnectionEnd)), ended),
+        stats_logger(
+            Some(only(AccessLogType::TcpUpstreamConnected)),
+            opened,
+            envoy,
+        ),
+        stats_logger(Some(only(AccessLogType::TcpConnectionEnd)), ended, envoy),
     ]
 }
 
 fn stats_logger(
     filter: Option<accesslog::AccessLogFilter>,
-    config: stats::Config,
+    metrics: stats::Config,
+    envoy: EnvoyMinor,
 ) -> accesslog::AccessLog {
+    let config = if envoy >= METRICS_HAVE_SCOPES_SINCE {
+        scoped(metrics)
+    } else {
+        prefixed(metrics)
+    };
+    logger("envoy.access_loggers.stats", filter, pack(&config))
+}
+
+fn scoped(metrics: stats::Config) -> stats::Config {
     let scope = Scope {
+        prefix: PREFIX.to_owned(),
         max_counters: Some(MAX_SERIES),
         max_histograms: Some(MAX_SERIES),
         enable_eviction: true,
         ..Default::default()
     };
-    let config = stats::Config {
+    stats::Config {
         stats_scope: Some(scope),
-        ..config
-    };
-    logger("envoy.access_loggers.stats", filter, pack(&config))
+        ..metrics
+    }
+}
+
+#[allow(deprecated, reason = "what older Envoys have in place of a scope")]
+fn prefixed(metrics: stats::Config) -> stats::Config {
+    stats::Config {
+        stat_prefix: PREFIX.to_owned(),
+        ..metrics
+    }
 }
 
 /// Istio's standard labels of both sides. Istio's `app` and `version` are the canonical service and revision.

@@ -1,4 +1,4 @@
-//! The bootstrap, as the real Envoy reads it.
+//! The bootstrap, as each real Envoy that is served reads it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,11 +7,18 @@ use agent::args::{Arguments, Command as Asked, ProxyArguments};
 use agent::bootstrap::{Sockets, render};
 use agent::node::Node;
 use clap::Parser as _;
+use model::EnvoyMinor;
 
 /// Envoy: the one that `make test` uses.
 pub fn envoy() -> PathBuf {
+    envoy_of(EnvoyMinor::NEWEST)
+}
+
+/// Envoy of this minor.
+pub fn envoy_of(minor: EnvoyMinor) -> PathBuf {
     let hack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/envoy");
-    let done = Command::new(hack).output().unwrap();
+    let older = (minor < EnvoyMinor::NEWEST).then(|| minor.to_string());
+    let done = Command::new(hack).args(older).output().unwrap();
     assert!(
         done.status.success(),
         "{}",
@@ -70,15 +77,17 @@ fn envoy_accepts_it_without_a_warning_whatever_the_names_are() {
         };
         let path = folder.path().join("envoy-rev.json");
         std::fs::write(&path, render(&node, &arguments.ports, sockets).to_string()).unwrap();
-        let done = Command::new(envoy())
-            .args(["--mode", "validate", "--log-level", "warning", "-c"])
-            .arg(&path)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(
-            done.status.success() && !said.contains("[warning]"),
-            "{said}"
-        );
+        for envoy in EnvoyMinor::ALL {
+            let done = Command::new(envoy_of(envoy))
+                .args(["--mode", "validate", "--log-level", "warning", "-c"])
+                .arg(&path)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&done.stderr);
+            assert!(
+                done.status.success() && !said.contains("[warning]"),
+                "Envoy {envoy}: {said}"
+            );
+        }
     }
 }

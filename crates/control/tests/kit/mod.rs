@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{Control, ProxyId, ProxyInfo};
+use model::EnvoyMinor;
 use store::{Change, ChangeSet, Snapshot, SourceId};
 use xds::{Kind, View};
 
@@ -40,16 +41,19 @@ pub fn proxy(namespace: &str, name: &str, app: &str) -> ProxyInfo {
         labels: [("app", app), ("version", "v1")].into_iter().collect(),
         service_account: "default".parse().unwrap(),
         addresses: Arc::new(["10.1.0.1".parse().unwrap()]),
+        envoy: EnvoyMinor::NEWEST,
     }
 }
 
-/// Proxies in every namespace of the generated worlds, some with an object, some without, one where nothing lives.
+/// Proxies in every namespace of the generated worlds, some with an object, some without, one where nothing lives; of
+/// every Envoy.
 pub fn proxies() -> Vec<ProxyInfo> {
+    let of = |envoy, info| ProxyInfo { envoy, ..info };
     vec![
         proxy("shop", "cart-0", "cart"),
-        proxy("shop", "cart-vm", "cart"),
-        proxy("web", "pay-1", "pay"),
-        proxy("istio-system", "web-0", "web"),
+        of(EnvoyMinor::V1_38, proxy("shop", "cart-vm", "cart")),
+        of(EnvoyMinor::V1_39, proxy("web", "pay-1", "pay")),
+        of(EnvoyMinor::V1_38, proxy("istio-system", "web-0", "web")),
         proxy("nowhere", "lone", "cart"),
     ]
 }

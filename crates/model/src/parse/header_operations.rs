@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::access_log_format;
 use super::notes::{At, Notes};
-use crate::{HeaderOperations, Headers};
+use crate::{HeaderOperations, Headers, format};
 
 /// The longest value of a header that Envoy takes, in bytes.
 const MAX_VALUE: usize = 16384;
@@ -87,11 +86,13 @@ fn values(
             (true, Some(host)) => *host = notes.header_value(&at, &value),
             (false, _) => {
                 name_of_header(&name, &at, notes);
-                if let Err(error) = access_log_format::check(&value) {
+                if let Err(error) = format::check(&value) {
                     let hint =
                         "write `%%` for a percent sign; operators are those of Envoy's access logs";
                     notes.refuse(&at, error, hint);
                 }
+                let hint = "for older proxies the operator is left out";
+                notes.needs_operators(&at, &value, hint);
                 let value = notes.header_value(&at, &value);
                 found.extend(value.map(|value| (Arc::from(name), value)));
             }

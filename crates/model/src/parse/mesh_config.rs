@@ -8,7 +8,6 @@ use istio_api::OutboundTrafficPolicyMode;
 use istio_api::mesh_config::KNOWN;
 use serde_json::Value;
 
-use super::access_log_format;
 use super::connection_pool;
 use super::decode::{Decoded, Unknown, decode};
 use super::extension_provider;
@@ -18,7 +17,7 @@ use super::notes::{At, Notes, Problem};
 use super::value::{MILLISECOND, text};
 use crate::{
     AccessLog, AccessLogFormat, Code, LabelExpression, LabelSelector, MeshConfig,
-    OutboundTrafficPolicy, TrustDomain,
+    OutboundTrafficPolicy, TrustDomain, format,
 };
 
 /// The fields that are read.
@@ -254,13 +253,20 @@ fn access_log(format: Option<Arc<str>>, json: bool, notes: &mut Notes<'_>) -> Ac
     let Some(format) = format else {
         return default;
     };
+    let at = At::root("accessLogFormat");
     let read = if json {
         json_format(&format).map(AccessLogFormat::Json)
     } else {
-        access_log_format::check(&format).map(|()| AccessLogFormat::Text(format))
+        format::check(&format).map(|()| AccessLogFormat::Text(format))
     };
+    if let Ok(read) = &read {
+        let hint = "the log of older proxies has `-` in its place";
+        for format in read.own() {
+            notes.needs_operators(&at, format, hint);
+        }
+    }
     read.unwrap_or_else(|why| {
-        notes.refuse(&At::root("accessLogFormat"), why, OPERATORS);
+        notes.refuse(&at, why, OPERATORS);
         default
     })
 }
@@ -276,7 +282,7 @@ fn json_format(format: &str) -> Result<Keys, String> {
         .map_err(|error| format!("this is not a JSON object: {error}"))?;
     keys.into_iter()
         .map(|(key, value)| match value {
-            Value::String(value) => match access_log_format::check(&value) {
+            Value::String(value) => match format::check(&value) {
                 Ok(()) => Ok((key.into(), value.into())),
                 Err(why) => Err(format!("{key:?}: {why}")),
             },

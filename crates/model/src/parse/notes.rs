@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::nearest;
 use super::refusal::reason_for_callers;
-use crate::{Code, Diagnostic, Finding, Namespace, ObjectKey, Place, Severity};
+use crate::{Code, Diagnostic, EnvoyMinor, Finding, Namespace, ObjectKey, Place, Severity, format};
 
 /// The path of a field, such as `spec.http[0].timeout`, kept as a chain and written out only when it is reported.
 #[derive(Clone, Copy)]
@@ -237,6 +237,25 @@ impl<'a> Notes<'a> {
         hint: impl Into<String>,
     ) {
         self.note(&at.to_string(), Finding::info(code, message, hint));
+    }
+
+    /// Envoys before this one do not know what stands here.
+    pub(super) fn needs_envoy(
+        &mut self,
+        at: &At<'_>,
+        since: EnvoyMinor,
+        what: &str,
+        hint: impl Into<String>,
+    ) {
+        let message = format!("Envoy before {since} does not know {what}");
+        self.info(at, Code::NewerEnvoy, message, hint);
+    }
+
+    /// Tells of the operators of a format that not all proxies know.
+    pub(super) fn needs_operators(&mut self, at: &At<'_>, format: &str, hint: &str) {
+        for (operator, since) in format::later(format) {
+            self.needs_envoy(at, since, operator, hint);
+        }
     }
 
     /// A required field is missing.

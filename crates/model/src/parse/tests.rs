@@ -10,6 +10,7 @@ mod destination_rule;
 mod http_actions;
 mod kubernetes;
 mod mutation;
+mod older_envoys;
 mod security;
 mod service_entry;
 mod shape;

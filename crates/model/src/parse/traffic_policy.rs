@@ -9,8 +9,8 @@ use super::notes::{At, Notes};
 use super::value::{MILLISECOND, PERCENT, UNSIGNED};
 use super::{client_tls, connection_pool, load_balancer, outlier_detection};
 use crate::{
-    Code, EndpointAddress, Hostname, Port, PortPolicy, ProxyProtocol, RetryBudget, TrafficPolicy,
-    Tunnel,
+    Code, EndpointAddress, EnvoyMinor, Hostname, Port, PortPolicy, ProxyProtocol, RetryBudget,
+    TrafficPolicy, Tunnel,
 };
 
 /// Reads a traffic policy; an absent one says nothing.
@@ -138,6 +138,11 @@ fn read_retry_budget(
         budget_interval: interval,
     } = wire;
     let at_interval = at.field("budgetInterval");
+    if interval.is_some() {
+        let what = "the interval of a retry budget";
+        let hint = "older proxies count the requests that are under way, and no others";
+        notes.needs_envoy(&at_interval, EnvoyMinor::V1_39, what, hint);
+    }
     RetryBudget {
         percent: notes.decimal(&at.field("percent"), percent, &PERCENT),
         min_concurrency: notes.number(&at.field("minRetryConcurrency"), least, &UNSIGNED),

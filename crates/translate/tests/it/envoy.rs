@@ -11,19 +11,24 @@ use envoy_api::envoy::config::cluster::v3::Cluster;
 use envoy_api::envoy::config::core::v3 as core;
 use envoy_api::envoy::config::listener::v3::Listener;
 use envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
+use ir::model::EnvoyMinor;
 use prost::Message as _;
 use tempfile::TempDir;
 
-static ENVOY: LazyLock<PathBuf> = LazyLock::new(|| {
+/// The newest.
+static ENVOY: LazyLock<PathBuf> = LazyLock::new(|| program(EnvoyMinor::NEWEST));
+
+fn program(envoy: EnvoyMinor) -> PathBuf {
     let hack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/envoy");
-    let found = Command::new(hack).output().unwrap();
+    let older = (envoy < EnvoyMinor::NEWEST).then(|| envoy.to_string());
+    let found = Command::new(hack).args(older).output().unwrap();
     assert!(
         found.status.success(),
         "{}",
         String::from_utf8_lossy(&found.stderr)
     );
     String::from_utf8(found.stdout).unwrap().trim_end().into()
-});
+}
 
 /// What one Envoy is given.
 #[derive(Default)]
@@ -119,9 +124,9 @@ pub fn loopback(port: u16) -> core::Address {
 }
 
 /// Whether Envoy takes the configuration; else what it says.
-pub fn validate(config: Config) -> Result<(), String> {
+pub fn validate(envoy: EnvoyMinor, config: Config) -> Result<(), String> {
     let dir = config.write();
-    let run = Command::new(&*ENVOY)
+    let run = Command::new(program(envoy))
         .args(["--mode", "validate", "-l", "error", "-c"])
         .arg(dir.path().join("bootstrap.pb"))
         .output()

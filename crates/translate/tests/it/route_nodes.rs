@@ -37,7 +37,10 @@ fn hashed() -> Route {
 
 fn headers() -> Headers {
     let operations = HeaderOperations {
-        set: Arc::new([("x-set".into(), "%REQ(x-user)% 100%%".into())]),
+        set: Arc::new([(
+            "x-set".into(),
+            "%REQ(x-user)% 100%% %UPSTREAM_TLS_GROUP%".into(),
+        )]),
         add: Arc::new([("x-add".into(), "a".into())]),
         remove: Arc::new(["x-remove".into()]),
     };

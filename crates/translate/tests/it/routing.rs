@@ -107,19 +107,28 @@ impl Setup {
                 },
                 translate::load_assignment("", &endpoints(vec![endpoint(client, false)])),
             )])
-            .map(|(cluster, assignment)| local::cluster(translate::cluster(&cluster), assignment))
+            .map(|(cluster, assignment)| {
+                local::cluster(translate::cluster(&cluster, ENVOY), assignment)
+            })
             .collect();
-        clusters.extend(fixed_clusters()[..2].iter().map(translate::cluster));
+        clusters.extend(
+            fixed_clusters()[..2]
+                .iter()
+                .map(|node| translate::cluster(node, ENVOY)),
+        );
         let routes = table(self.routes);
-        let outbound = translate::outbound_listener(&listener(self.traffic));
-        let inbound = translate::virtual_inbound(&VirtualInbound {
-            access_log: self.log,
-            trust_domains: trust_domains(self.trust_domain),
-            ..inbound(vec![InboundPort {
-                port: server_port,
-                ..self.inbound
-            }])
-        });
+        let outbound = translate::outbound_listener(&listener(self.traffic), ENVOY);
+        let inbound = translate::virtual_inbound(
+            &VirtualInbound {
+                access_log: self.log,
+                trust_domains: trust_domains(self.trust_domain),
+                ..inbound(vec![InboundPort {
+                    port: server_port,
+                    ..self.inbound
+                }])
+            },
+            ENVOY,
+        );
         let inbound = local::authorized(inbound, &self.authorization);
         let config = Config {
             clusters,
@@ -127,7 +136,7 @@ impl Setup {
                 local::listener(
                     Listener {
                         name: "front".to_owned(),
-                        ..translate::outbound_listener(&http_listener())
+                        ..translate::outbound_listener(&http_listener(), ENVOY)
                     },
                     client_http2,
                     &table(front_routes),
@@ -149,10 +158,13 @@ impl Setup {
 
 fn table(routes: Vec<Route>) -> RouteConfiguration {
     RouteConfiguration {
-        virtual_hosts: vec![translate::virtual_host(&VirtualHost {
-            domains: Arc::new(["*".into()]),
-            ..virtual_host(routes)
-        })],
+        virtual_hosts: vec![translate::virtual_host(
+            &VirtualHost {
+                domains: Arc::new(["*".into()]),
+                ..virtual_host(routes)
+            },
+            ENVOY,
+        )],
         ..translate::route_configuration(&RouteTable {
             name: RouteTableName::Port(port(80)),
         })

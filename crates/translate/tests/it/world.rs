@@ -6,6 +6,9 @@ use std::sync::Arc;
 use ir::model::*;
 use ir::*;
 
+/// Whose form is tried where all are alike.
+pub const ENVOY: EnvoyMinor = EnvoyMinor::NEWEST;
+
 pub const HOST: &str = "cart.shop.svc.cluster.local";
 
 pub fn port(number: u16) -> Port {

@@ -1,7 +1,11 @@
-//! Access-log formats: text with command operators, such as `%START_TIME%` and `%REQ(X-REQUEST-ID?:PATH):20%`.
+//! Formats of access logs and of headers: text with command operators, such as `%START_TIME%` and
+//! `%REQ(X-REQUEST-ID?:PATH):20%`.
 //!
 //! Envoy refuses a whole listener for one operator that it does not know, and every listener has the access log. So each
-//! operator is checked against those of Envoy 1.40. Expressions (`CEL`) cannot be checked here and are refused.
+//! operator is checked against those of Envoy 1.40, and what an older Envoy does not know is left out for it. Expressions
+//! (`CEL`) cannot be checked here and are refused.
+
+use crate::EnvoyMinor;
 
 /// Operators without arguments.
 const PLAIN: &[&str] = &[
@@ -175,20 +179,71 @@ const METADATA: &[&str] = &[
     "VIRTUAL_HOST",
 ];
 
+/// The operators that not all served Envoys know, as they stand in a format, and the first that does.
+const LATER: &[(&str, EnvoyMinor)] = &[
+    ("%DOWNSTREAM_CX_RTT%", EnvoyMinor::V1_40),
+    ("%DOWNSTREAM_TLS_GROUP%", EnvoyMinor::V1_39),
+    ("%ROUTE_RESOLUTION_COUNT%", EnvoyMinor::V1_40),
+    ("%ROUTE_RESOLUTION_TIME_US%", EnvoyMinor::V1_40),
+    ("%UPSTREAM_SERVER_NAME%", EnvoyMinor::V1_39),
+    ("%UPSTREAM_TLS_GROUP%", EnvoyMinor::V1_39),
+];
+
 /// Checks a format.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub(super) fn check(format: &str) -> Result<(), String> {
+pub(crate) fn check(format: &str) -> Result<(), String> {
     let mut rest = format;
-    while let Some(at) = rest.find('%') {
-        let (_, operator) = rest.split_at(at);
-        rest = match operator.strip_prefix("%%") {
-            Some(rest) => rest,
-            None => after_operator(operator).ok_or_else(|| wrong(operator))?,
-        };
+    while let Some((part, after)) = next_part(rest) {
+        if after_operator(part).is_none() && part.starts_with('%') && part != "%%" {
+            return Err(wrong(part));
+        }
+        rest = after;
     }
     Ok(())
+}
+
+/// The operators of a format that only newer Envoys than the oldest served one know, and the first that does.
+pub fn later(format: &str) -> impl Iterator<Item = (&'static str, EnvoyMinor)> {
+    let known = |part: &str| LATER.iter().find(|(operator, _)| *operator == part);
+    parts(format).filter_map(known).copied()
+}
+
+/// The oldest Envoy that takes a format as it stands.
+#[must_use]
+pub fn since(format: &str) -> EnvoyMinor {
+    let minors = later(format).map(|(_, minor)| minor);
+    minors.max().unwrap_or(EnvoyMinor::OLDEST)
+}
+
+/// A format as an Envoy takes it: in the place of each operator that it does not know stands something else.
+#[must_use]
+pub fn fitted(format: &str, envoy: EnvoyMinor, instead: &str) -> String {
+    let fit = |part| if since(part) > envoy { instead } else { part };
+    parts(format).map(fit).collect()
+}
+
+/// A format in parts: text, percent signs as they are written (`%%`), operators. What is no operator is the last part.
+fn parts(format: &str) -> impl Iterator<Item = &str> {
+    let mut rest = format;
+    std::iter::from_fn(move || {
+        let (part, after) = next_part(rest)?;
+        rest = after;
+        Some(part)
+    })
+}
+
+/// The first part of a format, and what follows it; none: nothing is left.
+fn next_part(format: &str) -> Option<(&str, &str)> {
+    let rest = match format.find('%') {
+        None => "",
+        Some(0) if format.starts_with("%%") => format.get(2..)?,
+        Some(0) => after_operator(format).unwrap_or_default(),
+        Some(at) => format.get(at..)?,
+    };
+    let part = format.strip_suffix(rest)?;
+    (!part.is_empty()).then_some((part, rest))
 }
 
 fn wrong(operator: &str) -> String {
@@ -273,7 +328,8 @@ fn is_header(argument: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, fitted, later, since};
+    use crate::EnvoyMinor;
 
     #[test]
     fn what_envoy_takes_is_taken() {
@@ -316,5 +372,26 @@ mod tests {
         ] {
             assert!(check(format).is_err(), "{format}");
         }
+    }
+
+    #[test]
+    fn what_an_older_envoy_does_not_know_is_left_out_for_it() {
+        let format = "%%DOWNSTREAM_CX_RTT%%, %DOWNSTREAM_CX_RTT% %UPSTREAM_TLS_GROUP%%PROTOCOL%.";
+        assert_eq!(check(format), Ok(()));
+        assert_eq!(fitted(format, EnvoyMinor::V1_40, "-"), format);
+        assert_eq!(
+            fitted(format, EnvoyMinor::V1_39, "-"),
+            "%%DOWNSTREAM_CX_RTT%%, - %UPSTREAM_TLS_GROUP%%PROTOCOL%."
+        );
+        assert_eq!(
+            fitted(format, EnvoyMinor::V1_38, ""),
+            "%%DOWNSTREAM_CX_RTT%%,  %PROTOCOL%."
+        );
+        assert_eq!(since(format), EnvoyMinor::V1_40);
+        assert_eq!(later(format).count(), 2);
+        assert_eq!(
+            since("%PROTOCOL%DOWNSTREAM_CX_RTT%PROTOCOL%"),
+            EnvoyMinor::OLDEST
+        );
     }
 }
