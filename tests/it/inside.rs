@@ -13,13 +13,18 @@ use lab::read;
 use serde_json::Value;
 use tokio::time::{interval, timeout};
 
-use crate::mesh::lateen;
+use crate::mesh::{envoy, lateen};
 
 /// Set in the process inside.
 const INSIDE: &str = "LATEEN_TEST_INSIDE";
 
 /// Runs `play` inside. `test` is the name by which this test program knows the calling test.
 pub fn inside(test: &str, play: impl Future<Output = ()>) {
+    inside_with(Path::new(&envoy()), test, play);
+}
+
+/// The same with another Envoy.
+pub fn inside_with(envoy: &Path, test: &str, play: impl Future<Output = ()>) {
     if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -32,6 +37,7 @@ pub fn inside(test: &str, play: impl Future<Output = ()>) {
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
+        .env("ENVOY", envoy)
         .output()
         .unwrap();
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

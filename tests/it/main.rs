@@ -20,6 +20,7 @@ mod inside;
 mod kube;
 mod lateend;
 mod mesh;
+mod mixed_envoys;
 mod mutants;
 mod mutated;
 mod normalisation;
