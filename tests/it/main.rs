@@ -28,4 +28,5 @@ mod scenes;
 mod secure_naming;
 mod streams;
 mod tidy;
+mod wrong;
 mod wrong_input;

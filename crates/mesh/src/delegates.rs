@@ -4,6 +4,7 @@
 //! it does not say itself. A delegating route whose delegate is not there answers 503 with the reason.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use model::{
@@ -47,7 +48,7 @@ pub fn merged(
         match delegated(snapshot, namespace, delegate) {
             Ok(found) => routes.extend(found.http.iter().filter_map(|own| within(route, own))),
             Err(reason) => routes.push(HttpRoute {
-                action: HttpAction::Unavailable(reason.into()),
+                action: HttpAction::Unavailable(reason.to_string().into()),
                 ..route.clone()
             }),
         }
@@ -58,28 +59,52 @@ pub fn merged(
     })
 }
 
+/// Why there is no delegate, in words for whoever sends requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoDelegate {
+    /// Nothing has this name.
+    Missing(ObjectKey),
+    /// What has the name cannot be applied.
+    Rejected(ObjectKey),
+    /// What has the name stands for itself.
+    HasHosts(ObjectKey),
+    /// The namespace does not see it.
+    Hidden(ObjectKey, Namespace),
+}
+
+impl fmt::Display for NoDelegate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(key) => write!(f, "no delegate {key} exists"),
+            Self::Rejected(key) => write!(f, "the delegate {key} is rejected"),
+            Self::HasHosts(key) => write!(f, "{key} has hosts, so it is no delegate"),
+            Self::Hidden(key, from) => write!(f, "the delegate {key} is not exported to {from}"),
+        }
+    }
+}
+
 /// The VirtualService to which one of a namespace delegates.
 ///
 /// # Errors
-/// Why there is none, for whoever sends requests.
+/// [`NoDelegate`], when it is none or is not to be seen.
 pub fn delegated<'a>(
     snapshot: &'a Snapshot,
     namespace: &Namespace,
     delegate: &Delegate,
-) -> Result<&'a VirtualService, String> {
+) -> Result<&'a VirtualService, NoDelegate> {
     let key = key_of(delegate);
     let found = snapshot.get(&key).map(|object| &object.spec);
     let Some(Spec::VirtualService(found)) = found else {
         return Err(match snapshot.refused.get(&key) {
-            Some(_) => format!("the delegate {key} is rejected"),
-            None => format!("no delegate {key} exists"),
+            Some(_) => NoDelegate::Rejected(key),
+            None => NoDelegate::Missing(key),
         });
     };
     if !found.hosts.is_empty() {
-        return Err(format!("{key} has hosts, so it is no delegate"));
+        return Err(NoDelegate::HasHosts(key));
     }
     if !found.export_to.shows_to(namespace) {
-        return Err(format!("the delegate {key} is not exported to {namespace}"));
+        return Err(NoDelegate::Hidden(key, namespace.clone()));
     }
     Ok(found)
 }

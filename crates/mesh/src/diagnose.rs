@@ -1,22 +1,24 @@
 //! What objects say together: references to what is not there, selectors that match nothing, hosts that two claim.
 //! At most warnings, unless an object was refused: no other is wrong by itself.
 
+mod authentication;
+mod conditions;
+mod destination;
+mod entries;
+mod hosts;
 mod policy;
 mod refused;
 mod routes;
+mod rules;
+mod served;
 
 pub use refused::diagnose_refused;
 
 use std::collections::BTreeSet;
 
-use model::{
-    Code, Diagnostic, Finding, HostPattern, Kind, Labels, Namespace, Object, ObjectKey, Selector,
-    Spec, VirtualService,
-};
+use model::{Code, Diagnostic, Finding, Kind, Namespace, Object, Selector, Spec, VirtualService};
 
-use crate::instance::instances;
 use crate::mesh::Mesh;
-use crate::scope::Scope;
 use crate::workload::Workload;
 
 /// The cross-object diagnostics of every object, good or refused.
@@ -32,7 +34,7 @@ pub fn diagnose_all(mesh: &Mesh) -> impl Iterator<Item = Diagnostic> {
 pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
     let findings = match &object.spec {
         Spec::VirtualService(service) => of_virtual_service(mesh, object, service),
-        Spec::DestinationRule(rule) => of_destination_rule(mesh, object, rule),
+        Spec::DestinationRule(rule) => rules::of_rule(mesh, object, rule),
         Spec::AuthorizationPolicy(policy) => {
             let mut found = match &policy.target {
                 model::PolicyTarget::Workloads(selector) => {
@@ -41,15 +43,10 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
                 model::PolicyTarget::Namespace | model::PolicyTarget::Elsewhere => Vec::new(),
             };
             found.extend(policy::of_provider(mesh, object, policy));
+            found.extend(conditions::of_policy(mesh, &object.key.namespace, policy));
             found
         }
-        Spec::PeerAuthentication(policy) => match &policy.selector {
-            Some(_) if object.key.namespace == mesh.config().root_namespace => {
-                vec![policy::selects_in_root()]
-            }
-            Some(selector) => of_policy_selector(mesh, object, selector),
-            None => Vec::new(),
-        },
+        Spec::PeerAuthentication(policy) => authentication::of_policy(mesh, object, policy),
         Spec::Service(service) => {
             let selector = service
                 .selector
@@ -63,10 +60,12 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
                 .selector
                 .as_ref()
                 .map(|s| unmatched(mesh, namespace, s, "spec.workloadSelector"));
-            selector.into_iter().flatten().collect()
+            let mut found: Found = selector.into_iter().flatten().collect();
+            found.extend(entries::of_entry(mesh, object, entry));
+            found
         }
-        Spec::WorkloadEntry(_)
-        | Spec::EndpointSlice(_)
+        Spec::WorkloadEntry(entry) => entries::of_workload(mesh, object, entry),
+        Spec::EndpointSlice(_)
         | Spec::Pod(_)
         | Spec::Node(_)
         | Spec::Namespace
@@ -83,73 +82,13 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
 type Found = Vec<(String, Finding)>;
 
 fn of_virtual_service(mesh: &Mesh, object: &Object, service: &VirtualService) -> Found {
-    let mut found = routes::of_routes(mesh, &object.key.namespace, service);
-    for (index, finding) in conflicts(mesh, &object.key, service) {
+    let namespace = &object.key.namespace;
+    let mut found = routes::of_routes(mesh, namespace, service);
+    for (index, finding) in hosts::conflicts(mesh, &object.key, service) {
         found.push((format!("spec.hosts[{index}]"), finding));
     }
-    found
-}
-
-/// The hosts of a VirtualService, by index, that an older one routes already.
-fn conflicts(mesh: &Mesh, key: &ObjectKey, service: &VirtualService) -> Vec<(usize, Finding)> {
-    let scope = Scope::of(key.namespace.clone());
-    let rival_for = |pattern: &HostPattern| {
-        let under = mesh.virtual_services().under(pattern);
-        let mut older = under.take_while(|other| *other != key);
-        older.find(|other| {
-            let rival = mesh.virtual_service(other);
-            rival.is_some_and(|rival| rival.in_mesh && scope.sees(&rival.export_to))
-        })
-    };
-    let mut found = Vec::new();
-    for (index, pattern) in service.hosts.iter().enumerate() {
-        if let Some(rival) = rival_for(pattern).filter(|_| service.in_mesh) {
-            let finding = Finding::warning(
-                Code::Conflict,
-                format!("{rival} routes {pattern} already; this VirtualService is ignored for it"),
-                "put the routes of one host into one VirtualService",
-            );
-            found.push((index, finding));
-        }
-    }
-    found
-}
-
-fn of_destination_rule(mesh: &Mesh, object: &Object, rule: &model::DestinationRule) -> Found {
-    let scope = Scope::of(object.key.namespace.clone());
-    let HostPattern::Exact(host) = &rule.host else {
-        return Vec::new();
-    };
-    let Some(service) = mesh.services().visible(&scope, host) else {
-        return vec![(
-            "spec.host".to_owned(),
-            Finding::warning(
-                Code::UnknownDestinationRuleHost,
-                format!("no service {host} exists"),
-                "create the Service or ServiceEntry, or correct the host",
-            ),
-        )];
-    };
-    let labels: Vec<Labels> = instances(mesh, service)
-        .into_iter()
-        .map(|instance| instance.labels)
-        .collect();
-    let mut found = Vec::new();
-    for (index, subset) in rule.subsets.iter().enumerate() {
-        if !labels.is_empty() && !labels.iter().any(|labels| labels.contain(&subset.labels)) {
-            found.push((
-                format!("spec.subsets[{index}].labels"),
-                Finding::warning(
-                    Code::SubsetSelectsNothing,
-                    format!(
-                        "no endpoint of {host} bears the labels of subset {}",
-                        subset.name
-                    ),
-                    "label the pods, or correct the subset; until then requests to it get 503",
-                ),
-            ));
-        }
-    }
+    found.extend(hosts::unused_delegate(mesh, &object.key, service));
+    found.extend(hosts::unserved(mesh, namespace, service));
     found
 }
 

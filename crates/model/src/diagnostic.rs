@@ -66,6 +66,8 @@ codes! {
     NoMatchingWorkloads = "IST0127",
     /// A route that an earlier one hides.
     UnreachableRule = "IST0130",
+    /// A match of a route that earlier routes hide.
+    IneffectiveMatch = "IST0131",
     /// The object is applied, but a part of it looks wrong.
     SchemaWarning = "IST0133",
     /// A TCP ServiceEntry without addresses takes the whole port.
@@ -100,6 +102,8 @@ codes! {
     Rejected = "LAT0011",
     /// Something that only newer Envoys know than the oldest that are served.
     NewerEnvoy = "LAT0012",
+    /// A part of the object that does nothing, by what it is for.
+    NoEffect = "LAT0013",
 }
 
 impl fmt::Display for Code {

@@ -35,6 +35,7 @@ mod rewrite;
 mod service_entry;
 mod strict;
 mod traffic_policy;
+mod unreachable;
 mod value;
 mod virtual_service;
 mod workload_entry;

@@ -14,6 +14,8 @@ pub struct VirtualService {
     pub hosts: Arc<[HostPattern]>,
     /// Whether it applies to sidecars: `spec.gateways` is empty or names `mesh`.
     pub in_mesh: bool,
+    /// Whether it is for gateways, beside the sidecars or alone.
+    pub at_gateways: bool,
     /// `spec.exportTo`.
     pub export_to: ExportTo,
     /// `spec.http`, in order.

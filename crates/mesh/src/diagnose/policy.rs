@@ -1,5 +1,4 @@
-//! Policies that cannot do what they say: CUSTOM ones whose provider does not exist or is not the only one, and
-//! PeerAuthentications that select workloads of the whole mesh.
+//! CUSTOM policies whose provider does not exist or is not the only one.
 
 use std::sync::Arc;
 
@@ -14,14 +13,6 @@ use crate::mesh::Mesh;
 use crate::workload::Workload;
 
 const FIELD: &str = "spec.provider.name";
-
-/// A PeerAuthentication of the root namespace is the mesh's, or nobody's.
-pub(super) fn selects_in_root() -> (String, Finding) {
-    let message = "in the root namespace a PeerAuthentication holds for the mesh; with a selector it holds for nobody";
-    let hint = "leave the selector out, or put the policy into the namespace of the workloads";
-    let finding = Finding::warning(Code::Ineffective, message, hint);
-    ("spec.selector".to_owned(), finding)
-}
 
 /// What is wrong with the provider of a policy.
 pub(super) fn of_provider(mesh: &Mesh, object: &Object, policy: &AuthorizationPolicy) -> Found {

@@ -3,7 +3,8 @@
 use model::{Code, Diagnostic, Finding, HostPattern, HttpAction, Kind, Severity, VirtualService};
 use store::{Refusal, RefusedScope};
 
-use super::{Found, conflicts};
+use super::Found;
+use super::hosts::conflicts;
 use crate::mesh::Mesh;
 
 /// The most hosts that one message names.
@@ -86,7 +87,7 @@ fn of_routes(mesh: &Mesh, refusal: &Refusal) -> Found {
         return nothing("it is for gateways, which are not translated yet");
     }
     let Some(reason) = reason_of(service) else {
-        return nothing("it routes TCP and TLS only, which is not translated yet");
+        return nothing("it routes TCP and TLS only, which go where they would without it");
     };
     let conflicts = conflicts(mesh, &refusal.key, service);
     let is_lost = |index: usize| conflicts.iter().any(|(lost, _)| *lost == index);

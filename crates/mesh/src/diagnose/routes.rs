@@ -1,26 +1,32 @@
 //! What the routes of a VirtualService lead to and is not there: destinations, mirrors, delegates.
 
 use model::{
-    Code, Delegate, Destination, Finding, HttpAction, HttpRoute, Namespace, VirtualService,
+    Code, Delegate, Finding, HttpAction, HttpRoute, Namespace, VirtualService, WeightedDestination,
 };
 
 use super::Found;
-use crate::delegates::{delegated, within};
+use super::destination::{self, Asked};
+use crate::delegates::{NoDelegate, delegated, within};
 use crate::mesh::Mesh;
-use crate::scope::Scope;
-use crate::service::MeshService;
 
 /// What is to be said of the routes of a VirtualService of a namespace.
 pub(super) fn of_routes(mesh: &Mesh, namespace: &Namespace, service: &VirtualService) -> Found {
-    let scope = Scope::of(namespace.clone());
     let mut found = Vec::new();
     for (index, route) in service.http.iter().enumerate() {
         let at = format!("spec.http[{index}]");
-        for (field, destination, effect) in named(route, &at) {
-            of_destination(mesh, &scope, destination, &field, effect, &mut found);
+        for asked in named(route, &at) {
+            destination::of(mesh, namespace, &asked, &mut found);
         }
         if let HttpAction::Delegate(delegate) = &route.action {
             of_delegate(mesh, namespace, route, delegate, &at, &mut found);
+        }
+    }
+    for (field, routes) in [("tls", &service.tls), ("tcp", &service.tcp)] {
+        for (index, route) in routes.iter().enumerate() {
+            let at = format!("spec.{field}[{index}]");
+            for asked in weighted(&route.destinations, &at, NO_CONNECTION, false) {
+                destination::of(mesh, namespace, &asked, &mut found);
+            }
         }
     }
     found
@@ -28,68 +34,39 @@ pub(super) fn of_routes(mesh: &Mesh, namespace: &Namespace, service: &VirtualSer
 
 const NO_ANSWER: &str = "until then requests get 503";
 const NO_COPY: &str = "until then nothing is mirrored";
+const NO_CONNECTION: &str = "until then connections are closed";
 
-/// The destinations of a route, each with its field and what comes of it where it does not exist.
-fn named<'a>(route: &'a HttpRoute, at: &str) -> Vec<(String, &'a Destination, &'static str)> {
+/// The destinations of a route of requests.
+fn named<'a>(route: &'a HttpRoute, at: &str) -> Vec<Asked<'a>> {
     let mut found = Vec::new();
     if let HttpAction::Route(list) = &route.action {
-        for (index, to) in list.iter().enumerate() {
-            let field = format!("{at}.route[{index}].destination");
-            found.push((field, &to.destination, NO_ANSWER));
-        }
+        found.extend(weighted(list, at, NO_ANSWER, true));
     }
-    if let Some(mirror) = &route.mirror {
-        found.push((format!("{at}.mirror"), &mirror.destination, NO_COPY));
-    }
-    for (index, mirror) in route.mirrors.iter().enumerate() {
-        let field = format!("{at}.mirrors[{index}].destination");
-        found.push((field, &mirror.destination, NO_COPY));
-    }
+    let one = route.mirror.iter().map(|one| (format!("{at}.mirror"), one));
+    let several = route.mirrors.iter().enumerate();
+    let several = several.map(|(index, one)| (format!("{at}.mirrors[{index}].destination"), one));
+    found.extend(one.chain(several).map(|(at, mirror)| Asked {
+        destination: &mirror.destination,
+        at,
+        effect: NO_COPY,
+        needs_port: true,
+    }));
     found
 }
 
-fn of_destination(
-    mesh: &Mesh,
-    scope: &Scope,
-    destination: &Destination,
+fn weighted<'a>(
+    list: &'a [WeightedDestination],
     at: &str,
-    effect: &str,
-    found: &mut Found,
-) {
-    let missing = Code::ReferencedResourceNotFound;
-    let mut warn = |field: &str, code, message, hint| {
-        let finding = Finding::warning(code, message, hint);
-        found.push((format!("{at}.{field}"), finding));
-    };
-    let Destination { host, subset, port } = destination;
-    let Some(target) = mesh.services().visible(scope, host) else {
-        let hint = format!("create the Service or ServiceEntry, or correct the host; {effect}");
-        return warn("host", missing, format!("no service {host} exists"), hint);
-    };
-    if port.is_some_and(|port| target.port(port).is_none()) {
-        let hint = format!("it has: {}", ports_of(target));
-        warn(
-            "port.number",
-            missing,
-            format!("{host} has no such port"),
-            hint,
-        );
-    }
-    if port.is_none() && target.ports.len() > 1 {
-        let message = format!("{host} has several ports and the route names none");
-        let hint = format!(
-            "set destination.port.number to one of: {}",
-            ports_of(target)
-        );
-        warn("host", Code::DestinationPortSelectorRequired, message, hint);
-    }
-    let rules = mesh.rules(scope, host, target.namespace());
-    let unmade = subset.as_ref().filter(|name| rules.subset(name).is_none());
-    if let Some(subset) = unmade {
-        let message = format!("no DestinationRule makes a subset {subset} of {host}");
-        let hint = format!("add the subset to the host's DestinationRule; {effect}");
-        warn("subset", missing, message, hint);
-    }
+    effect: &'static str,
+    needs_port: bool,
+) -> impl Iterator<Item = Asked<'a>> {
+    let list = list.iter().enumerate();
+    list.map(move |(index, to)| Asked {
+        destination: &to.destination,
+        at: format!("{at}.route[{index}].destination"),
+        effect,
+        needs_port,
+    })
 }
 
 fn of_delegate(
@@ -100,15 +77,21 @@ fn of_delegate(
     at: &str,
     found: &mut Found,
 ) {
-    let mut warn = |code, message, hint: &str| {
+    let mut warn = |code, message, hint: String| {
         let finding = Finding::warning(code, message, hint);
         found.push((format!("{at}.delegate"), finding));
     };
     let routes = match delegated(mesh.snapshot(), namespace, delegate) {
         Ok(delegate) => &delegate.http,
-        Err(reason) => {
-            let hint = "create it without hosts and show it to this namespace; until then requests get 503";
-            return warn(Code::ReferencedResourceNotFound, reason, hint);
+        Err(why) => {
+            let hint = match why {
+                NoDelegate::Missing(_) => "create it without hosts, or correct the name",
+                NoDelegate::Rejected(_) => "correct it",
+                NoDelegate::HasHosts(_) => "leave its hosts out",
+                NoDelegate::Hidden(..) => "add this namespace to its `exportTo`",
+            };
+            let hint = format!("{hint}; {NO_ANSWER}");
+            return warn(Code::ReferencedResourceNotFound, why.to_string(), hint);
         }
     };
     for (index, own) in routes.iter().enumerate() {
@@ -118,16 +101,7 @@ fn of_delegate(
                 "`spec.http[{index}]` of {namespace}/{name} reaches out of this route's conditions, so it is left out"
             );
             let hint = "let each of its matches lie within one of this route's, or have none";
-            warn(Code::Conflict, message, hint);
+            warn(Code::Conflict, message, hint.to_owned());
         }
     }
-}
-
-fn ports_of(service: &MeshService) -> String {
-    let numbers: Vec<String> = service
-        .ports
-        .iter()
-        .map(|port| port.number.to_string())
-        .collect();
-    numbers.join(", ")
 }

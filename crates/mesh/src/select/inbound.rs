@@ -73,7 +73,7 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
 }
 
 /// The workload's own port that a service's port leads to; none: it does not lead here.
-fn target_of(
+pub(crate) fn target_of(
     mesh: &Mesh,
     service: &MeshService,
     port: &MeshPort,

@@ -10,6 +10,7 @@ mod listener;
 mod name;
 mod virtual_host;
 
+pub(crate) use inbound::target_of;
 pub(crate) use virtual_host::possible_aliases;
 
 pub use cluster::{ClusterInputs, ClusterSource};

@@ -111,6 +111,17 @@ fn exclusions(
             );
         }
     }
+    for (name, _) in files
+        .iter()
+        .chain([&secret])
+        .filter(|(_, written)| *written)
+    {
+        if mode == ClientTlsMode::Disable {
+            let message = format!("`{name}` has no effect with `DISABLE`");
+            let hint = "choose the mode `SIMPLE` or `MUTUAL`, or leave it out";
+            notes.warn(&at.field(name), Code::SchemaWarning, message, hint);
+        }
+    }
     let by_secret = matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) && secret.1;
     if by_secret && files.iter().any(|(_, written)| *written) {
         let message = "`credentialName` and files exclude each other";

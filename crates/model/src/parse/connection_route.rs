@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use super::http_route;
 use super::notes::{At, Notes, Written};
-use super::value::address_or_net;
 use super::virtual_service::MESH;
 use crate::{ConnectionMatch, ConnectionRoute, HostPattern, WeightedDestination};
 
@@ -153,7 +152,8 @@ fn read_sni(
         };
         let names = [Ok(sni.clone()), HostPattern::resolve(text, &namespace)];
         let is_own = |name: &HostPattern| object.hosts.iter().any(|host| host.covers(name));
-        if names.iter().flatten().any(is_own) {
+        // Without hosts that is what is wrong, and is said there.
+        if object.hosts.is_empty() || names.iter().flatten().any(is_own) {
             found.push(sni);
         } else {
             let message = format!("{text} is not under a host of this VirtualService");
@@ -164,16 +164,8 @@ fn read_sni(
 }
 
 fn read_subnets(wire: &[String], at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[IpNet]> {
-    let mut found = Vec::with_capacity(wire.len());
-    for (index, text) in wire.iter().enumerate() {
-        match address_or_net(text) {
-            Some(net) => found.push(net.trunc()),
-            None => {
-                let message = format!("{text:?} is neither an IP address nor a CIDR");
-                notes.refuse(&at.item(index), message, "");
-            }
-        }
-    }
+    let networks = notes.networks(wire, at).into_iter();
+    let mut found: Vec<IpNet> = networks.map(|net| net.trunc()).collect();
     found.sort();
     found.dedup();
     found.into()

@@ -7,8 +7,7 @@ use super::notes::{At, Notes, Written};
 use super::value::{self, COUNT};
 use super::{cors, fault, header_operations, http_answer, http_match, http_retry, mirror, rewrite};
 use crate::{
-    Delegate, Destination, Headers, HttpAction, HttpMatch, HttpRewrite, HttpRoute, StringMatch,
-    WeightedDestination,
+    Delegate, Destination, Headers, HttpAction, HttpRewrite, HttpRoute, WeightedDestination,
 };
 
 /// Reads one route.
@@ -108,34 +107,6 @@ fn one_authority(
             "keep one of them",
         );
     }
-}
-
-/// Whether a set of conditions holds for every request.
-pub(super) fn takes_every_request(conditions: &HttpMatch) -> bool {
-    let HttpMatch {
-        name: _,
-        uri,
-        ignore_uri_case: _,
-        scheme,
-        method,
-        authority,
-        headers,
-        without_headers,
-        query_params,
-        port,
-        client,
-        stat_prefix: _,
-        never,
-    } = conditions;
-    let any_path = match uri {
-        None => true,
-        Some(StringMatch::Prefix(prefix)) => &**prefix == "/",
-        Some(StringMatch::Regex(regex)) => matches!(regex.as_str(), ".*" | "/.*"),
-        Some(StringMatch::Exact(_) | StringMatch::Present) => false,
-    };
-    let any_line = any_path && [scheme, method, authority].iter().all(|one| one.is_none());
-    let any_header = headers.is_empty() && without_headers.is_empty() && query_params.is_empty();
-    any_line && any_header && client.is_anyone() && port.is_none() && !never
 }
 
 /// The fields of a route that exclude each other.

@@ -9,7 +9,8 @@ use super::locality;
 use super::notes::{At, Notes, Written};
 use super::value::{MILLISECOND, PERCENT, text};
 use crate::{
-    Code, ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, Warmup,
+    Code, ConsistentHash, HashCookie, HashKey, HashTable, LoadBalancer, LoadBalancing, LocalityLb,
+    Warmup,
 };
 
 /// What Envoy's rings may be at least: its own limit is the largest that it builds.
@@ -52,10 +53,22 @@ pub(super) fn read(
     let zones = zones.and_then(|wire| {
         locality::read_zones(wire, ejects, &at.field("zoneAwareLbSetting"), notes)
     });
+    if let (LoadBalancer::ConsistentHash(_), Some(near)) = (&policy, &near) {
+        by_place(near, &at.field("localityLbSetting"), notes);
+    }
     LoadBalancing {
         warmup: read_warmup(warmup, deprecated, &policy, at, notes),
         locality: near.or(zones),
         policy,
+    }
+}
+
+/// A key means one endpoint only where all callers choose among the same.
+fn by_place(near: &LocalityLb, at: &At<'_>, notes: &mut Notes<'_>) {
+    if *near != LocalityLb::Off {
+        let message = "the key chooses among the endpoints that a caller prefers, so callers of other places find another endpoint";
+        let hint = "write `enabled: false` if all callers of a key must meet";
+        notes.info(at, Code::SchemaWarning, message, hint);
     }
 }
 

@@ -149,6 +149,7 @@ pub(super) fn standing_for(
         RefusedScope::Hosts(Arc::new(VirtualService {
             hosts,
             in_mesh: service.in_mesh,
+            at_gateways: service.at_gateways,
             export_to: service.export_to.clone(),
             http: answer.into_iter().collect(),
             tls: Arc::new([]),

@@ -5,10 +5,8 @@ mod dynamic_dns;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use super::notes::{At, Notes, SPEC, Written};
-use super::value::{address_or_net, strings};
+use super::value::strings;
 use super::workload_entry;
 use crate::{
     Code, EndpointAddress, EntryPort, HostPattern, Layer, Location, Port, PortName, Protocol,
@@ -44,7 +42,7 @@ pub(super) fn read(
     let selector = notes.workload_labels(&SPEC.field("workloadSelector"), workload_selector);
     let entry = ServiceEntry {
         hosts: read_hosts(&hosts, notes),
-        addresses: read_addresses(&addresses, notes),
+        addresses: notes.networks(&addresses, &SPEC.field("addresses")).into(),
         ports: read_ports(ports, notes),
         location: match location.unwrap_or(istio_api::Location::MeshExternal) {
             istio_api::Location::MeshExternal => Location::External,
@@ -57,6 +55,7 @@ pub(super) fn read(
         subject_alt_names: strings(subject_alt_names),
     };
     check_resolution(&entry, has_selector, notes);
+    check_ranges(&entry, notes);
     check_endpoints(&entry, notes);
     check_addresses(&entry, notes);
     Some(match entry.resolution {
@@ -87,21 +86,6 @@ fn read_hosts(hosts: &[String], notes: &mut Notes<'_>) -> Arc<[HostPattern]> {
                 "leave one out",
             ),
             None => {}
-        }
-    }
-    found.into()
-}
-
-fn read_addresses(addresses: &[String], notes: &mut Notes<'_>) -> Arc<[IpNet]> {
-    let at = SPEC.field("addresses");
-    let mut found = Vec::with_capacity(addresses.len());
-    for (index, text) in addresses.iter().enumerate() {
-        match address_or_net(text) {
-            Some(net) => found.push(net),
-            None => {
-                let message = format!("{text:?} is neither an IP address nor a CIDR");
-                notes.refuse(&at.item(index), message, "");
-            }
         }
     }
     found.into()
@@ -220,6 +204,22 @@ fn check_resolution(entry: &ServiceEntry, has_selector: bool, notes: &mut Notes<
         | Resolution::Dns
         | Resolution::DnsRoundRobin
         | Resolution::DynamicDns => {}
+    }
+}
+
+/// Istio: who is found by DNS is not called at any address of a range.
+fn check_ranges(entry: &ServiceEntry, notes: &mut Notes<'_>) {
+    let by_dns = match entry.resolution {
+        Resolution::Dns | Resolution::DnsRoundRobin => true,
+        Resolution::None | Resolution::Static => false,
+    };
+    let at = SPEC.field("addresses");
+    for (index, net) in entry.addresses.iter().enumerate() {
+        if by_dns && net.prefix_len() < net.max_prefix_len() {
+            let message = "ranges of addresses exclude the resolutions by DNS";
+            let hint = "write single addresses, or the resolution NONE or STATIC";
+            notes.refuse(&at.item(index), message, hint);
+        }
     }
 }
 

@@ -49,6 +49,25 @@ impl Notes<'_> {
         None
     }
 
+    /// An address or a CIDR.
+    pub(super) fn network(&mut self, text: &str, at: &At<'_>) -> Option<IpNet> {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        let net = text.parse().or_else(|_| address());
+        if net.is_err() {
+            let message = format!("{text:?} is neither an IP address nor a CIDR");
+            self.refuse(at, message, "write 10.1.2.3 or 10.1.0.0/16");
+        }
+        net.ok()
+    }
+
+    /// A list of them.
+    pub(super) fn networks(&mut self, list: &[String], at: &At<'_>) -> Vec<IpNet> {
+        let texts = list.iter().enumerate();
+        texts
+            .filter_map(|(index, text)| self.network(text, &at.item(index)))
+            .collect()
+    }
+
     /// An integer in a range, which lies within `u32`.
     pub(super) fn number(
         &mut self,
@@ -170,12 +189,6 @@ impl Notes<'_> {
         }
         ExportTo::Namespaces(found.into_iter().collect())
     }
-}
-
-/// An address, or a CIDR.
-pub(super) fn address_or_net(text: &str) -> Option<IpNet> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).ok()
 }
 
 /// A list of strings as the model holds them.

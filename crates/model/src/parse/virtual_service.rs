@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::connection_route::{Object, read_tcp, read_tls};
 use super::http_route;
-use super::notes::{At, Notes, SPEC, Written};
+use super::notes::{Notes, SPEC, Written};
 use super::refusal::{RefusedScope, standing_for};
-use crate::{Code, HostPattern, HttpRoute, VirtualService};
+use super::unreachable;
+use crate::{HostPattern, VirtualService};
 
 /// The name under which `gateways` means all sidecars.
 pub(super) const MESH: &str = "mesh";
@@ -26,6 +27,7 @@ pub(super) fn read(
         export_to,
     } = wire;
     let in_mesh = in_mesh(&gateways, notes);
+    let at_gateways = gateways.iter().any(|gateway| gateway != MESH);
     if !(http.is_written() || tls.is_written() || tcp.is_written()) {
         notes.missing(
             &SPEC.field("http"),
@@ -53,10 +55,6 @@ pub(super) fn read(
         }
         routes.push(http_route::read(route, in_mesh, &at, notes));
     }
-    // A condition that could not be read looks as if there were none.
-    if !notes.is_refused() {
-        unreachable(&routes, &at, notes);
-    }
     let at_tls = SPEC.field("tls");
     let tls = tls.into_iter().enumerate();
     let tls = tls.map(|(index, route)| read_tls(route, object, &at_tls.item(index), notes));
@@ -68,11 +66,16 @@ pub(super) fn read(
     let service = VirtualService {
         hosts,
         in_mesh,
+        at_gateways,
         export_to,
         http: routes.into(),
         tls,
         tcp,
     };
+    // A condition that could not be read looks as if there were none.
+    if !notes.is_refused() {
+        unreachable::check(&service, notes);
+    }
     let says_http = !of_tcp_only || notes.has_error_under(&at);
     let scope = notes
         .reason()
@@ -147,22 +150,4 @@ fn read_hosts(hosts: &[String], in_mesh: bool, notes: &mut Notes<'_>) -> Arc<[Ho
         }
     }
     found.into()
-}
-
-/// Warns of routes behind one that takes every request.
-fn unreachable(routes: &[HttpRoute], at: &At<'_>, notes: &mut Notes<'_>) {
-    let takes_all = |route: &HttpRoute| {
-        route.matches.is_empty() || route.matches.iter().any(http_route::takes_every_request)
-    };
-    let Some(first) = routes.iter().position(takes_all) else {
-        return;
-    };
-    for index in first + 1..routes.len() {
-        notes.warn(
-            &at.item(index),
-            Code::UnreachableRule,
-            format!("`spec.http[{first}]` takes every request, so this route is never reached"),
-            "put the routes with conditions first",
-        );
-    }
 }

@@ -1,6 +1,5 @@
 //! The values that conditions compare with: strings with `*` at one end, paths, addresses, ports, accounts.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -110,16 +109,7 @@ pub(super) fn of_tokens(
 
 /// Addresses or CIDRs.
 pub(super) fn addresses(list: &[String], at: &At<'_>, notes: &mut Notes<'_>) -> Arc<[IpNet]> {
-    each(list, at, notes, |text, at, notes| {
-        let net = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        if net.is_err() {
-            let message = format!("{text:?} is neither an IP address nor a CIDR");
-            notes.refuse(at, message, "write 10.1.2.3 or 10.1.0.0/16");
-        }
-        net.ok()
-    })
+    each(list, at, notes, |text, at, notes| notes.network(text, at))
 }
 
 /// Ports in decimal.
