@@ -1,4 +1,4 @@
-//! The app of a workload: an echo server on each of its ports, and a caller that does what it is told.
+//! The app of a workload: an echo server on each of its ports and on a Unix socket, and a caller that does what it is told.
 //!
 //! It runs inside the workload's namespaces as an ordinary user. The mesh talks to it by a Unix socket in its folder:
 //! one JSON [`Command`] in, one JSON [`Outcome`] a line out, until the connection ends.
@@ -36,7 +36,7 @@ pub struct App {
     pub version: Option<String>,
     /// The ports of its echo server.
     pub ports: Vec<u16>,
-    /// Where it listens for commands.
+    /// Where it listens for commands. Its echo server listens beside it, on the socket `echo`.
     pub socket: PathBuf,
     /// For how many seconds it goes on serving once it is told to end (SIGTERM).
     #[serde(default)]
@@ -83,6 +83,7 @@ async fn serve_all(app: App) -> io::Result<()> {
     for port in &app.ports {
         serve::listen(*port, echo.clone()).await?;
     }
+    serve::listen_at(&app.socket.with_file_name("echo"), echo)?;
     let mut end = signal(SignalKind::terminate())?;
     let ended = async {
         end.recv().await;

@@ -3,8 +3,11 @@
 //! believes it to be. It is a proxy too: a tunnel that CONNECT opens ends here, in lines of text; so do websockets, in
 //! messages.
 
+use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +20,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::echo::{At, Echo};
@@ -35,23 +38,44 @@ pub async fn listen(port: u16, echo: Arc<Echo>) -> io::Result<()> {
     let acceptor = tls::acceptor()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (echo, acceptor) = (echo.clone(), acceptor.clone());
-            tokio::spawn(async move {
-                // A connection that breaks is the caller's business.
-                let _ = accept(stream, port, echo, acceptor).await;
-            });
+            let _ = stream.set_nodelay(true);
+            begin(stream, port, &echo, &acceptor);
         }
     });
     Ok(())
 }
 
-async fn accept(
-    stream: TcpStream,
-    port: u16,
-    echo: Arc<Echo>,
-    acceptor: TlsAcceptor,
-) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// Serves a Unix socket, for every user, until the process ends.
+///
+/// # Errors
+/// The socket cannot be bound.
+pub fn listen_at(path: &Path, echo: Arc<Echo>) -> io::Result<()> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    let acceptor = tls::acceptor()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            begin(stream, 0, &echo, &acceptor);
+        }
+    });
+    Ok(())
+}
+
+fn begin<S>(stream: S, port: u16, echo: &Arc<Echo>, acceptor: &TlsAcceptor)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (echo, acceptor) = (echo.clone(), acceptor.clone());
+    tokio::spawn(async move {
+        // A connection that breaks is the caller's business.
+        let _ = accept(stream, port, echo, acceptor).await;
+    });
+}
+
+async fn accept<S>(stream: S, port: u16, echo: Arc<Echo>, acceptor: TlsAcceptor) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (spoken, proxied, stream) = first_bytes(stream).await?;
     let at = At {
         port,
@@ -148,9 +172,9 @@ fn header(bytes: &[u8]) -> Header {
     }
 }
 
-async fn first_bytes(
-    mut stream: TcpStream,
-) -> io::Result<(Spoken, Option<&'static str>, Rewound<TcpStream>)> {
+async fn first_bytes<S: AsyncRead + Unpin>(
+    mut stream: S,
+) -> io::Result<(Spoken, Option<&'static str>, Rewound<S>)> {
     let mut bytes = Vec::with_capacity(64);
     let mut proxied = None;
     loop {
