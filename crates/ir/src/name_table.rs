@@ -18,6 +18,17 @@ pub struct NameEntry {
     pub short_name: Option<Arc<str>>,
     /// The namespace, for a Kubernetes Service.
     pub namespace: Option<Namespace>,
+    /// The pods that a headless Service names, ordered.
+    pub pods: Arc<[PodName]>,
+}
+
+/// A pod's name under a headless Service, such as that of a StatefulSet's pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    /// Its own part of the name: `db-0` of `db-0.db.shop.svc.cluster.local`.
+    pub hostname: Arc<str>,
+    /// Its addresses, ordered.
+    pub addresses: Arc<[IpAddr]>,
 }
 
 /// Where a host comes from.

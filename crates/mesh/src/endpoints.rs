@@ -1,9 +1,10 @@
 //! The endpoints of one cluster, and what of them the cluster itself must know. The hot path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ir::{Endpoint, Endpoints, Hashed};
+use ir::{Endpoint, Endpoints, Hashed, PodName};
 use model::{EndpointAddress, Labels, MtlsMode, SpiffeId};
 
 use crate::instance::{Instance, instances};
@@ -72,7 +73,9 @@ pub struct EndpointFacts {
     /// Whether there are endpoints and all of them take mutual TLS; what clusters without endpoints of their own go by.
     pub all_mesh_tls: bool,
     /// Their addresses, for the listeners and names of a headless service, ordered.
-    pub addresses: Arc<[std::net::IpAddr]>,
+    pub addresses: Arc<[IpAddr]>,
+    /// What a headless service calls its pods, ordered.
+    pub pods: Arc<[PodName]>,
 }
 
 /// What the clusters, listeners and names of a service must know of its endpoints.
@@ -94,14 +97,34 @@ pub fn facts(mesh: &Mesh, service: &MeshService) -> EndpointFacts {
         EndpointAddress::Ip(ip) => Some(*ip),
         EndpointAddress::Dns(_) | EndpointAddress::Unix(_) => None,
     };
-    let addresses: BTreeSet<std::net::IpAddr> = found.iter().filter_map(ip).collect();
-    EndpointFacts {
+    let addresses: BTreeSet<IpAddr> = found.iter().filter_map(ip).collect();
+    let of_headless = EndpointFacts {
         identities: identities.into_iter().collect(),
         all_mesh_tls: !found.is_empty() && found.iter().all(takes),
-        addresses: if service.is_headless() {
-            addresses.into_iter().collect()
-        } else {
-            Arc::new([])
-        },
+        addresses: addresses.into_iter().collect(),
+        pods: pods(&found),
+    };
+    if service.is_headless() {
+        return of_headless;
     }
+    EndpointFacts {
+        addresses: Arc::new([]),
+        pods: Arc::new([]),
+        ..of_headless
+    }
+}
+
+/// The instances that have a name of their own; a name of several has the addresses of all.
+fn pods(found: &[Instance]) -> Arc<[PodName]> {
+    let mut addresses: BTreeMap<&Arc<str>, BTreeSet<IpAddr>> = BTreeMap::new();
+    for instance in found {
+        if let (Some(name), EndpointAddress::Ip(ip)) = (&instance.hostname, &instance.address) {
+            addresses.entry(name).or_default().insert(*ip);
+        }
+    }
+    let pods = addresses.into_iter().map(|(name, addresses)| PodName {
+        hostname: Arc::clone(name),
+        addresses: addresses.into_iter().collect(),
+    });
+    pods.collect()
 }

@@ -18,6 +18,8 @@ use crate::workload::{Workload, pod_key};
 pub struct Instance {
     /// Where it is reached.
     pub address: EndpointAddress,
+    /// What it is called under the name of a headless service.
+    pub hostname: Option<Arc<str>>,
     /// The ports that it declares by the service ports' names; a slice's are complete, others fall back.
     pub ports: InstancePorts,
     /// What subsets choose by.
@@ -159,6 +161,7 @@ fn of_slice(
         for address in endpoint.addresses.iter() {
             found.push(Instance {
                 address: EndpointAddress::Ip(*address),
+                hostname: endpoint.hostname.clone(),
                 ports: InstancePorts::Slice(Arc::clone(&spec.ports)),
                 labels: pod.as_ref().map(|p| p.labels.clone()).unwrap_or_default(),
                 locality: locality.clone(),
@@ -216,8 +219,14 @@ fn of_workload(
     let own = workload.addresses.iter().map(|ip| EndpointAddress::Ip(*ip));
     let addresses: Vec<EndpointAddress> =
         address.map_or_else(|| own.collect(), |address| vec![address]);
+    let hostname = match &object.spec {
+        Spec::Pod(pod) => pod.hostname.as_ref(),
+        _ => None,
+    };
+    let hostname = hostname.filter(|(_, subdomain)| **subdomain == *service.rank.key.name.as_str());
     let instance = |address| Instance {
         address,
+        hostname: hostname.map(|(hostname, _)| Arc::clone(hostname)),
         ports: InstancePorts::of_workload(workload, service),
         labels: workload.labels.clone(),
         locality: locality.clone(),
@@ -243,6 +252,7 @@ fn of_listed(mesh: &Mesh, service: &MeshService, entry: &WorkloadEntry) -> Optio
     });
     Some(Instance {
         address,
+        hostname: None,
         ports: InstancePorts::Named(
             entry
                 .ports
@@ -272,6 +282,7 @@ fn of_own_name(service: &MeshService) -> Option<Instance> {
         Endpoints | OriginalDestination | DynamicDns => None,
         StrictDns | LogicalDns => Some(Instance {
             address: EndpointAddress::Dns(service.host.clone()),
+            hostname: None,
             ports: InstancePorts::Named(Arc::new([])),
             labels: Labels::default(),
             locality: Locality::default(),

@@ -114,6 +114,8 @@ pub struct Pod {
     pub ports: Arc<[(Option<PortName>, Port)]>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
+    /// `spec.hostname` and `spec.subdomain`, where both are there: its name under the headless Service `subdomain`.
+    pub hostname: Option<(Arc<str>, Arc<str>)>,
     /// `spec.nodeName`.
     pub node: Option<Name>,
     /// `status.conditions[type=Ready]`; absent: true (a Pod without status is a workload of a folder).

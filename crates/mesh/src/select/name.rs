@@ -1,5 +1,7 @@
 //! What the agents answer for a host.
 
+use std::sync::Arc;
+
 use ir::{NameEntry, Registry};
 use model::Hostname;
 
@@ -9,10 +11,11 @@ use crate::scope::Scope;
 
 pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<NameEntry> {
     let service = mesh.reached(scope, host)?;
-    let addresses = if service.is_headless() {
-        facts(mesh, service).addresses
+    let (addresses, pods) = if service.is_headless() {
+        let facts = facts(mesh, service);
+        (facts.addresses, facts.pods)
     } else {
-        mesh.services().addresses(service)
+        (mesh.services().addresses(service), Arc::default())
     };
     let is_alias = *host != service.host;
     let of_kubernetes = is_alias || service.registry == Registry::Kubernetes;
@@ -20,6 +23,8 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<Name
     (!addresses.is_empty()).then(|| NameEntry {
         host: host.clone(),
         addresses,
+        // Their names are under the service's own.
+        pods: if is_alias { Arc::default() } else { pods },
         registry: if of_kubernetes {
             Registry::Kubernetes
         } else {

@@ -72,6 +72,36 @@ fn services_have_their_addresses_and_short_names() {
 }
 
 #[test]
+fn a_headless_service_names_its_pods() {
+    let named = |name: &str, subdomain: &str, address: &str| {
+        pod(name)
+            .in_namespace("shop")
+            .labelled("app", "db")
+            .with("spec.hostname", name)
+            .with("spec.subdomain", subdomain)
+            .at(address)
+    };
+    let world = mesh![
+        service("db")
+            .in_namespace("shop")
+            .tcp_port(3306)
+            .headless()
+            .selecting("app", "db"),
+        named("db-1", "db", "10.1.0.2").at("fd00::2"),
+        named("db-0", "db", "10.1.0.1"),
+        named("other", "elsewhere", "10.1.0.3"),
+    ];
+    let db = entry(&world, "web", "db.shop.svc.cluster.local").unwrap();
+    let pods: Vec<String> = db
+        .pods
+        .iter()
+        .map(|pod| format!("{} {:?}", pod.hostname, pod.addresses))
+        .collect();
+    assert_eq!(pods, ["db-0 [10.1.0.1]", "db-1 [10.1.0.2, fd00::2]"]);
+    assert_eq!(db.addresses.len(), 4);
+}
+
+#[test]
 fn a_domain_whose_hosts_are_resolved_later_has_one_address() {
     let world = mesh![
         service_entry("domain", "*.example.com")

@@ -345,8 +345,8 @@ pub(super) fn pod(wire: istio_api::Pod, notes: &mut Notes<'_>) -> Pod {
         service_account_name,
         host_network,
         node_name,
-        hostname: _,
-        subdomain: _,
+        hostname,
+        subdomain,
         init_containers,
         containers,
     } = spec;
@@ -372,6 +372,7 @@ pub(super) fn pod(wire: istio_api::Pod, notes: &mut Notes<'_>) -> Pod {
         addresses,
         ports: ports.into(),
         host_network: host_network.unwrap_or(false),
+        hostname: text(hostname).zip(text(subdomain)),
         node: node_name.and_then(|name| name.parse().ok()),
         ready,
     }
