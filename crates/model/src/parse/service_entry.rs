@@ -210,7 +210,7 @@ fn check_resolution(entry: &ServiceEntry, has_selector: bool, notes: &mut Notes<
 /// Istio: who is found by DNS is not called at any address of a range.
 fn check_ranges(entry: &ServiceEntry, notes: &mut Notes<'_>) {
     let by_dns = match entry.resolution {
-        Resolution::Dns | Resolution::DnsRoundRobin => true,
+        Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns => true,
         Resolution::None | Resolution::Static => false,
     };
     let at = SPEC.field("addresses");
