@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mesh::{Affected, InboundTouch, Mesh, Scope, TLS_MODE, Workload, pod_key, select_inbound};
+use mesh::{Affected, InboundTouch, Mesh, TLS_MODE, Workload, pod_key, select_inbound};
 use model::{EnvoyMinor, Kind, Labels, Name, Namespace, ObjectKey, ServiceAccount};
 use xds::Half;
 
@@ -219,32 +219,10 @@ fn workload(mesh: &Mesh, info: &ProxyInfo) -> Workload {
 fn place(mesh: &Mesh, workload: &Workload, envoy: EnvoyMinor) -> Place {
     Place {
         class: Class {
-            scope: scope(mesh, workload),
+            scope: mesh.scope_of(workload),
             envoy,
         },
         proximity: mesh.proximity(workload),
-    }
-}
-
-fn scope(mesh: &Mesh, workload: &Workload) -> Scope {
-    let matches = |key: &&ObjectKey| {
-        let selector = mesh
-            .destination_rule(key)
-            .and_then(|rule| rule.workload_selector.as_ref());
-        selector.is_some_and(|selector| selector.matches(&workload.labels))
-    };
-    Scope {
-        namespace: Some(workload.namespace.clone()),
-        matched: mesh
-            .selecting_rules(&workload.namespace)
-            .filter(matches)
-            .cloned()
-            .collect(),
-        labels: mesh
-            .source_labels(&workload.namespace)
-            .filter(|labels| workload.labels.contain(labels))
-            .cloned()
-            .collect(),
     }
 }
 

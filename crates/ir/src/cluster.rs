@@ -17,6 +17,8 @@ pub struct Cluster {
     pub name: ClusterName,
     /// How Envoy learns its endpoints.
     pub discovery: Discovery,
+    /// How often names are looked up again where their records do not say; none: every 60 s.
+    pub dns_refresh: Option<Duration>,
     /// How one of them is chosen.
     pub load_balancer: LoadBalancer,
     /// Whether localities have shares of their own.

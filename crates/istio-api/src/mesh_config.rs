@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::extension_provider::MeshExtensionProvider;
 use crate::wire::{nullable, proto_enum, unset};
-use crate::{LocalityLbSetting, TcpKeepalive};
+use crate::{HttpRetry, LocalityLbSetting, TcpKeepalive};
 
 /// Settings of the whole mesh, as they stand in the ConfigMap `istio` under `mesh`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,12 @@ pub struct MeshConfig {
     /// `h2UpgradePolicy`: whether HTTP/1.1 is carried over HTTP/2 where DestinationRules say `DEFAULT`.
     #[serde(skip_serializing_if = "unset", alias = "h2_upgrade_policy")]
     pub h2_upgrade_policy: Option<MeshH2UpgradePolicy>,
+    /// `defaultHttpRetryPolicy`: when requests are tried again where no route says.
+    #[serde(skip_serializing_if = "unset", alias = "default_http_retry_policy")]
+    pub default_http_retry_policy: Option<HttpRetry>,
+    /// `dnsRefreshRate`: duration after which names are looked up again whose records do not say; absent means 60 s.
+    #[serde(skip_serializing_if = "unset", alias = "dns_refresh_rate")]
+    pub dns_refresh_rate: Option<String>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -150,22 +156,18 @@ pub const KNOWN: &[&str] = &[
     "config_sources",
     "defaultConfig",
     "defaultDestinationRuleExportTo",
-    "defaultHttpRetryPolicy",
     "defaultProviders",
     "defaultServiceExportTo",
     "defaultTrafficPolicy",
     "defaultVirtualServiceExportTo",
     "default_config",
     "default_destination_rule_export_to",
-    "default_http_retry_policy",
     "default_providers",
     "default_service_export_to",
     "default_traffic_policy",
     "default_virtual_service_export_to",
     "disableEnvoyListenerLog",
     "disable_envoy_listener_log",
-    "dnsRefreshRate",
-    "dns_refresh_rate",
     "enableEnvoyAccessLogService",
     "enablePrometheusMerge",
     "enableTracing",

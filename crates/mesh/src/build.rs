@@ -46,6 +46,7 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
     let InboundInputs {
         trust_domains,
         ports,
+        pools,
         passthrough,
         passthrough_ports,
         authorization,
@@ -58,10 +59,17 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
         passthrough_ports: Arc::clone(passthrough_ports),
         access_log: access_log.clone(),
     };
-    let cluster = |name| bare(name, Discovery::Inbound, UpstreamProtocol::FollowCaller);
-    let clusters = ports
-        .iter()
-        .map(|port| Node::Cluster(cluster(ClusterName::Inbound(port.port))));
+    let pool = |wanted| {
+        let found = pools.iter().find(|(port, _)| *port == wanted);
+        found.map(|(_, pool)| pool.clone()).unwrap_or_default()
+    };
+    let clusters = ports.iter().map(|port| {
+        let name = ClusterName::Inbound(port.port);
+        Node::Cluster(Cluster {
+            connection_pool: pool(port.port),
+            ..bare(name, Discovery::Inbound, UpstreamProtocol::FollowCaller)
+        })
+    });
     let filters = AuthorizationFilterName::all().map(|name| {
         Node::AuthorizationFilter(AuthorizationFilter {
             name,
@@ -78,6 +86,7 @@ fn bare(name: ClusterName, discovery: Discovery, protocol: UpstreamProtocol) -> 
     Cluster {
         name,
         discovery,
+        dns_refresh: None,
         load_balancer: LoadBalancer::Passthrough,
         weighs_localities: false,
         warmup: None,
@@ -121,6 +130,7 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
             ClusterSource::DynamicDns => Discovery::DynamicDns,
             ClusterSource::OriginalDestination { .. } => Discovery::OriginalDestination,
         },
+        dns_refresh: inputs.dns_refresh,
         load_balancer,
         weighs_localities: inputs.weighs_localities,
         warmup: balancing.and_then(|lb| lb.warmup),

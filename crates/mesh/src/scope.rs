@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::{Client, ExportTo, Labels, Namespace, ObjectKey};
 
 use crate::apart::Group;
+use crate::mesh::Mesh;
+use crate::workload::Workload;
 
 /// An outbound scope. Two workloads of equal scopes have equal outbound halves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,5 +58,28 @@ impl Scope {
     #[must_use]
     pub fn is_in(&self, namespace: &Namespace) -> bool {
         self.namespace.as_ref() == Some(namespace)
+    }
+}
+
+impl Mesh {
+    /// The scope of a workload.
+    #[must_use]
+    pub fn scope_of(&self, workload: &Workload) -> Scope {
+        let Workload {
+            namespace, labels, ..
+        } = workload;
+        let matches = |key: &&ObjectKey| {
+            let rule = self.destination_rule(key);
+            let selector = rule.and_then(|rule| rule.workload_selector.as_ref());
+            selector.is_some_and(|selector| selector.matches(labels))
+        };
+        let matched = self.selecting_rules(namespace).filter(matches);
+        let sources = self.source_labels(namespace);
+        let sources = sources.filter(|wanted| labels.contain(wanted));
+        Scope {
+            namespace: Some(namespace.clone()),
+            matched: matched.cloned().collect(),
+            labels: sources.cloned().collect(),
+        }
     }
 }

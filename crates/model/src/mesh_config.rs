@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, TcpKeepalive, TrustDomain,
+    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, Retries, TcpKeepalive, TrustDomain,
     TrustDomains,
 };
 
@@ -32,6 +32,10 @@ pub struct MeshConfig {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `h2UpgradePolicy` is `UPGRADE`.
     pub h2_upgrade: bool,
+    /// `defaultHttpRetryPolicy`; none: Istio's own.
+    pub retries: Option<Retries>,
+    /// `dnsRefreshRate`; none: 60 s.
+    pub dns_refresh: Option<Duration>,
     /// `discoverySelectors`; empty: every namespace exists for the mesh.
     pub discovery_selectors: Arc<[LabelSelector]>,
     /// `extensionProviders` that authorize, by name.
@@ -62,6 +66,8 @@ impl Default for MeshConfig {
             connect_timeout: None,
             tcp_keepalive: None,
             h2_upgrade: false,
+            retries: None,
+            dns_refresh: None,
             discovery_selectors: Arc::new([]),
             authorizers: BTreeMap::new(),
         }

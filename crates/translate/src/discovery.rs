@@ -101,7 +101,7 @@ impl Way {
         is_logical: bool,
     ) -> Self {
         let config = DnsCluster {
-            dns_refresh_rate: Some(duration(DNS_REFRESH)),
+            dns_refresh_rate: Some(duration(cluster.dns_refresh.unwrap_or(DNS_REFRESH))),
             dns_jitter: Some(duration(DNS_JITTER)),
             respect_dns_ttl: true,
             dns_lookup_family: family(endpoints).into(),
@@ -161,6 +161,7 @@ mod tests {
         let cluster = Cluster {
             name: ClusterName::BlackHole,
             discovery,
+            dns_refresh: None,
             load_balancer,
             weighs_localities: false,
             warmup: None,

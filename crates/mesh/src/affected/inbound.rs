@@ -37,12 +37,33 @@ impl Touched {
             name: None,
         };
         affected.inbound.extend(served.chain(selecting).map(touch));
+        self.touch_servers(old, new, affected);
         let clients = self.clients.iter().cloned();
         affected.inbound.extend(clients.map(|labels| InboundTouch {
             namespace: None,
             selector: Selector::new(labels),
             name: None,
         }));
+    }
+
+    /// A rule about a host says how its servers' proxies connect to their apps.
+    fn touch_servers(&self, old: &Mesh, new: &Mesh, affected: &mut Affected) {
+        for mesh in [old, new] {
+            let hosts = self
+                .ruled
+                .iter()
+                .flat_map(|pattern| mesh.hosts_under(pattern));
+            for host in hosts {
+                let services = mesh.services().all(&host).iter();
+                affected
+                    .inbound
+                    .extend(services.map(|service| InboundTouch {
+                        namespace: Some(service.namespace().clone()),
+                        selector: service.selector.clone(),
+                        name: None,
+                    }));
+            }
+        }
     }
 
     pub(super) fn touch_policies(&mut self, old: &Mesh, new: &Mesh, affected: &mut Affected) {

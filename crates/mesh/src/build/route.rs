@@ -34,7 +34,12 @@ pub(crate) fn virtual_host(inputs: &VirtualHostInputs) -> VirtualHost {
         }
     }
     if routes.is_empty() {
-        routes.extend(inputs.own.as_ref().map(|own| own_route(own.clone())));
+        routes.extend(
+            inputs
+                .own
+                .as_ref()
+                .map(|own| own_route(inputs, own.clone())),
+        );
     }
     VirtualHost {
         name: Arc::clone(&inputs.name),
@@ -43,9 +48,9 @@ pub(crate) fn virtual_host(inputs: &VirtualHostInputs) -> VirtualHost {
     }
 }
 
-fn own_route(own: Backend) -> Route {
+fn own_route(inputs: &VirtualHostInputs, own: Backend) -> Route {
     let forward = Forward {
-        retry: retry(None),
+        retry: retry(inputs.retries.as_ref()),
         ..Forward::to(own)
     };
     Route::of("default", RouteAction::Forward(forward))
@@ -131,7 +136,7 @@ fn forward(
     let mirrors = route.all_mirrors().filter(|mirror| !mirror.share.is_none());
     Forward {
         timeout: route.timeout.filter(|timeout| !timeout.is_zero()),
-        retry: retry(route.retries.as_ref()),
+        retry: retry(route.retries.as_ref().or(inputs.retries.as_ref())),
         path: path.map(|path| match path {
             PathRewrite::Matched(path) => NewPath::Matched(Arc::clone(path)),
             PathRewrite::Regex {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
 use model::{
-    ClientTls, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, Port, PortPolicy,
-    Protocol, SpiffeId, TargetPort,
+    ClientTls, ConnectionPool, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, Port,
+    PortPolicy, Protocol, SpiffeId, TargetPort,
 };
 
 use crate::endpoints::{facts, of_port};
@@ -23,6 +24,8 @@ pub struct ClusterInputs {
     pub name: ClusterName,
     /// How its endpoints are found.
     pub source: ClusterSource,
+    /// How often names are looked up again, where they are and the mesh says.
+    pub dns_refresh: Option<Duration>,
     /// What the DestinationRules say.
     pub policy: PortPolicy,
     /// Whether localities have shares of their own.
@@ -83,6 +86,18 @@ fn with_defaults(config: &MeshConfig, mut policy: PortPolicy) -> PortPolicy {
     policy
 }
 
+/// How a server's proxy connects to its app: as the rules say that the server's own namespace applies to its service.
+pub(super) fn pool_of_server(
+    mesh: &Mesh,
+    scope: &Scope,
+    service: &MeshService,
+    port: Port,
+) -> ConnectionPool {
+    let rules = mesh.rules(scope, &service.host, service.namespace());
+    let policy = with_defaults(mesh.config(), rules.policy(port, None));
+    policy.connection_pool.unwrap_or_default()
+}
+
 /// The port or subset that a key names, if the scope sees the service and the subset exists.
 pub(crate) fn see<'a>(mesh: &'a Mesh, scope: &Scope, key: &ClusterKey) -> Option<Seen<'a>> {
     let service = mesh.services().visible(scope, &key.host)?;
@@ -126,9 +141,14 @@ pub(crate) fn select(
             all_mesh_tls: facts.all_mesh_tls,
         },
     };
+    let looks_up = matches!(
+        source,
+        ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_)
+    );
     Some(ClusterInputs {
         name: key.name(),
         source,
+        dns_refresh: mesh.config().dns_refresh.filter(|_| looks_up),
         protocol: upstream_protocol(&seen),
         auto_mtls: mesh.config().auto_mtls && seen.service.in_mesh,
         identities: in_all_domains(mesh, facts.identities),

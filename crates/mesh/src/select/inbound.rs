@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ir::{Authorization, Hashed, InboundPort, InboundTraffic};
-use model::{AccessLog, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains};
+use model::{AccessLog, ConnectionPool, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains};
 
 use crate::host_index::Ranked;
 use crate::instance::InstancePorts;
 use crate::mesh::Mesh;
+use crate::select::cluster;
 use crate::service::{MeshPort, MeshService};
 use crate::workload::Workload;
 
@@ -19,6 +20,8 @@ pub struct InboundInputs {
     pub trust_domains: TrustDomains,
     /// The ports that services declare on it, ordered.
     pub ports: Arc<[InboundPort]>,
+    /// How connections to the app are made on the ports for which a DestinationRule or the mesh says, ordered.
+    pub pools: Arc<[(Port, ConnectionPool)]>,
     /// The mode of every other port.
     pub passthrough: MtlsMode,
     /// Ports with a mode of their own that no service declares, ordered.
@@ -29,31 +32,43 @@ pub struct InboundInputs {
     pub access_log: Option<AccessLog>,
 }
 
+/// A port that a service declares.
+struct Declared {
+    rank: Ranked,
+    inbound: InboundPort,
+    pool: ConnectionPool,
+}
+
 /// What applies to a workload.
 #[must_use]
 pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs> {
     let Workload {
         namespace, labels, ..
     } = workload;
-    let mut ports: BTreeMap<Port, (Ranked, InboundPort)> = BTreeMap::new();
+    let scope = mesh.scope_of(workload);
+    let mut ports: BTreeMap<Port, Declared> = BTreeMap::new();
     for service in mesh.services().in_namespace(namespace) {
         for port in service.ports.iter() {
             let Some(target) = target_of(mesh, service, port, workload) else {
                 continue;
             };
-            let inbound = || InboundPort {
+            // Of two services on one port the oldest decides the protocol.
+            let older = ports.get(&target);
+            if older.is_some_and(|older| older.rank <= service.rank) {
+                continue;
+            }
+            let inbound = InboundPort {
                 port: target,
                 traffic: traffic(port.layer()),
                 mtls: mesh.mtls_mode(namespace, labels, target),
                 service: service.reference(),
             };
-            // Of two services on one port the oldest decides the protocol.
-            let taken = ports
-                .get(&target)
-                .is_some_and(|(rank, _)| *rank <= service.rank);
-            if !taken {
-                ports.insert(target, (service.rank.clone(), inbound()));
-            }
+            let declared = Declared {
+                rank: service.rank.clone(),
+                inbound,
+                pool: cluster::pool_of_server(mesh, &scope, service, port.number),
+            };
+            ports.insert(target, declared);
         }
     }
     let own = mesh
@@ -67,7 +82,15 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
             .map(|port| (port, mesh.mtls_mode(namespace, labels, port)))
             .collect(),
         authorization: mesh.authorization(namespace, labels),
-        ports: ports.into_values().map(|(_, port)| port).collect(),
+        pools: ports
+            .iter()
+            .filter(|(_, declared)| declared.pool != ConnectionPool::default())
+            .map(|(port, declared)| (*port, declared.pool.clone()))
+            .collect(),
+        ports: ports
+            .into_values()
+            .map(|declared| declared.inbound)
+            .collect(),
         access_log: mesh.config().access_log.clone(),
     })
 }

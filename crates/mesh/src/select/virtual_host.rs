@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{Backend, RouteTableName};
-use model::{Client, Destination, HostPattern, Hostname, Namespace, Port, VirtualService};
+use model::{Client, Destination, HostPattern, Hostname, Namespace, Port, Retries, VirtualService};
 
 use crate::key::ClusterKey;
 use crate::mesh::Mesh;
@@ -32,6 +32,8 @@ pub struct VirtualHostInputs {
     pub destinations: Arc<[(Destination, Backend)]>,
     /// The service itself, for requests that no VirtualService routes.
     pub own: Option<Backend>,
+    /// When requests are tried again where no route says; none: Istio's own rule.
+    pub retries: Option<Retries>,
 }
 
 pub(crate) fn select(
@@ -78,6 +80,7 @@ pub(crate) fn select(
         domains,
         destinations: resolved.collect(),
         own: service.map(|service| backend(mesh, scope, &whole(service, port), port)),
+        retries: mesh.config().retries.clone(),
         routing,
     })
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::connection_pool;
 use super::decode::{Decoded, Unknown, decode};
 use super::extension_provider;
+use super::http_retry;
 use super::locality;
 use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
@@ -36,6 +37,8 @@ const READ: &[&str] = &[
     "connectTimeout",
     "tcpKeepalive",
     "h2UpgradePolicy",
+    "defaultHttpRetryPolicy",
+    "dnsRefreshRate",
 ];
 
 /// The fields inside of those that are read.
@@ -72,6 +75,12 @@ const IN_FIELDS: &[&str] = &[
     "probes",
     "time",
     "interval",
+    "attempts",
+    "perTryTimeout",
+    "retryOn",
+    "retryRemoteLocalities",
+    "retryIgnorePreviousHosts",
+    "backoff",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
@@ -94,6 +103,8 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         connect_timeout: timeout,
         tcp_keepalive,
         h2_upgrade_policy,
+        default_http_retry_policy,
+        dns_refresh_rate,
         rest,
     } = wire;
     others(&rest, notes);
@@ -131,6 +142,13 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
             Some(MeshH2UpgradePolicy::Upgrade) => true,
             Some(MeshH2UpgradePolicy::DoNotUpgrade) | None => false,
         },
+        retries: default_http_retry_policy
+            .map(|wire| http_retry::read(wire, &At::root("defaultHttpRetryPolicy"), notes)),
+        dns_refresh: notes.duration(
+            &At::root("dnsRefreshRate"),
+            dns_refresh_rate.as_deref(),
+            MILLISECOND,
+        ),
         discovery_selectors: selectors(discovery_selectors, notes),
         trust_domain_aliases: aliases(&trust_domain_aliases, notes),
         authorizers: extension_provider::read(extension_providers, notes),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::routes::retries;
 use super::rules::{keepalive, locality};
 use super::{Field, NAMESPACES, TARGETS, duration, frame, name, sprinkle, wanted};
 use crate::dice::Dice;
@@ -256,6 +257,8 @@ pub(super) fn mesh_config(dice: &mut Dice) -> Value {
         &mut config,
         &[
             ("connectTimeout", &|dice| duration(dice).into()),
+            ("dnsRefreshRate", &|dice| duration(dice).into()),
+            ("defaultHttpRetryPolicy", &retries),
             ("tcpKeepalive", &keepalive),
             ("h2UpgradePolicy", &|dice| {
                 dice.one(&["UPGRADE", "DO_NOT_UPGRADE"]).into()

@@ -172,7 +172,7 @@ pub(super) fn text(dice: &mut Dice, of: &[&str]) -> Value {
     }
 }
 
-fn retries(dice: &mut Dice) -> Value {
+pub(super) fn retries(dice: &mut Dice) -> Value {
     let mut retries = json!({"attempts": dice.one(&[0, 1, 3, 2_147_483_647])});
     sprinkle(
         dice,

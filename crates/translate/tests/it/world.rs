@@ -49,6 +49,7 @@ pub fn cluster(name: ClusterName) -> Cluster {
     Cluster {
         name,
         discovery: Discovery::Eds,
+        dns_refresh: None,
         load_balancer: LoadBalancer::LeastRequest,
         weighs_localities: false,
         warmup: None,

@@ -228,6 +228,7 @@ fn the_mesh_config_says_what_is_not_yet() {
         "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY", "mod": 1}, "accessLogFile": "/dev/stdout",
         "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%DURATION%\", \"a\": \"%PROTOCOL%\"}",
         "trustDomain": "example.org", "trustDomainAliases": ["old.example"], "rootNamespace": "root", "enableAutoMtls": false,
+        "defaultHttpRetryPolicy": {"attempts": 1}, "dnsRefreshRate": "5s",
         "defaultConfig": {}, "enableTracin": true,
         "discoverySelectors": [{
             "matchLabels": {"mesh": "yes"},
@@ -269,10 +270,16 @@ fn the_mesh_config_says_what_is_not_yet() {
             trust_domain: "example.org".parse().unwrap(),
             root_namespace: "root".parse().unwrap(),
             auto_mtls: false,
-            locality: crate::LocalityLb::default(),
-            connect_timeout: None,
-            tcp_keepalive: None,
-            h2_upgrade: false,
+            retries: Some(crate::Retries {
+                attempts: 1,
+                per_try_timeout: None,
+                retry_on: None,
+                status_codes: Arc::new([]),
+                backoff: None,
+                ignore_previous_hosts: None,
+                remote_localities: false,
+            }),
+            dns_refresh: Some(Duration::from_secs(5)),
             discovery_selectors: Arc::new([crate::LabelSelector {
                 labels: [("mesh", "yes")].into_iter().collect(),
                 expressions: Arc::new([crate::LabelExpression::NotIn(
@@ -281,7 +288,7 @@ fn the_mesh_config_says_what_is_not_yet() {
                 )]),
             }]),
             trust_domain_aliases: Arc::new(["old.example".parse().unwrap()]),
-            authorizers: BTreeMap::new(),
+            ..crate::MeshConfig::default()
         }
     );
     let Parsed::Object(object) = config(json!({})) else {
