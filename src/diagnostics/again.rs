@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh::{Mesh, destination_hosts, virtual_service_in};
-use model::{AuthorizationAction, HostPattern, Kind, Namespace, ObjectKey, Spec};
+use mesh::{Mesh, delegates, destination_hosts, virtual_service_in};
+use model::{AuthorizationAction, HostPattern, Hostname, Kind, Namespace, ObjectKey, Spec};
 use store::Snapshot;
 
 /// Who refers to what.
@@ -12,7 +12,7 @@ use store::Snapshot;
 pub(super) struct References {
     /// The VirtualServices and DestinationRules that name a host.
     naming: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
-    /// The objects of a namespace that select workloads.
+    /// The objects of a namespace that select workloads, or are selected with them.
     selecting: BTreeMap<Namespace, BTreeSet<ObjectKey>>,
     /// The AuthorizationPolicies that ask a provider, which is a service somewhere, and whose rivals may ask another.
     asking: BTreeSet<ObjectKey>,
@@ -38,13 +38,11 @@ impl References {
             } else {
                 self.asking.remove(key);
             }
-            if selects(key.kind) {
-                if now.get(key).is_some() {
-                    let selecting = self.selecting.entry(key.namespace.clone());
-                    selecting.or_default().insert(key.clone());
-                } else {
-                    forget(&mut self.selecting, &key.namespace, key);
-                }
+            if selects(now, key) {
+                let selecting = self.selecting.entry(key.namespace.clone());
+                selecting.or_default().insert(key.clone());
+            } else {
+                forget(&mut self.selecting, &key.namespace, key);
             }
         }
     }
@@ -68,11 +66,16 @@ impl References {
                     both.for_each(|host| self.of_host(&host, &mut again));
                     let roots = [earlier, mesh].into_iter();
                     again.extend(roots.flat_map(|mesh| mesh.delegating_to(key)).cloned());
+                    let services = [before, now].map(|snapshot| virtual_service_in(snapshot, key));
+                    let services = services.iter().flatten();
+                    again.extend(services.flat_map(|(_, service)| delegates(service)));
                 }
                 Kind::DestinationRule => {
                     for host in hosts(before, key).into_iter().chain(hosts(now, key)) {
                         match host {
-                            HostPattern::Exact(_) => self.of_host(&host, &mut again),
+                            HostPattern::Exact(host) => {
+                                self.of_names([earlier, mesh], &host, &mut again);
+                            }
                             HostPattern::Suffix(_) | HostPattern::Any => {
                                 again.extend(self.naming.values().flatten().cloned());
                             }
@@ -81,18 +84,16 @@ impl References {
                 }
                 Kind::Service | Kind::ServiceEntry => {
                     again.extend(self.asking.iter().cloned());
-                    for mesh in [earlier, mesh] {
-                        for service in mesh.services().of_object(key) {
-                            self.of_host(&HostPattern::Exact(service.host.clone()), &mut again);
-                        }
-                    }
+                    self.of_service([earlier, mesh], key, &mut again);
                 }
                 Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice | Kind::Deployment => {
                     self.of_workloads([earlier, mesh], &key.namespace, &mut again);
                     again.extend(self.asking.iter().cloned());
                 }
                 Kind::AuthorizationPolicy => again.extend(self.asking.iter().cloned()),
-                Kind::PeerAuthentication => {}
+                Kind::PeerAuthentication => {
+                    self.of_authentication([earlier, mesh], &key.namespace, &mut again);
+                }
             }
         }
         Some(again)
@@ -100,6 +101,54 @@ impl References {
 
     fn of_host(&self, host: &HostPattern, again: &mut BTreeSet<ObjectKey>) {
         again.extend(self.naming.get(host).into_iter().flatten().cloned());
+    }
+
+    /// Who names a host, by whichever of its names.
+    fn of_names(&self, meshes: [&Mesh; 2], host: &Hostname, again: &mut BTreeSet<ObjectKey>) {
+        self.of_host(&HostPattern::Exact(host.clone()), again);
+        for name in meshes.iter().flat_map(|mesh| mesh.aliases_of(host)) {
+            self.of_host(&HostPattern::Exact(name.clone()), again);
+        }
+    }
+
+    /// Who names a service, leads to the same workloads, or claims the same host or address.
+    fn of_service(&self, meshes: [&Mesh; 2], key: &ObjectKey, again: &mut BTreeSet<ObjectKey>) {
+        // An ExternalName has a name, but is no service.
+        if key.kind == Kind::Service {
+            let own = Hostname::of_service(&key.name, &key.namespace);
+            self.of_names(meshes, &own, again);
+        }
+        for mesh in meshes {
+            let services = mesh.services();
+            for service in services.of_object(key) {
+                self.of_names(meshes, &service.host, again);
+                let addresses = service.addresses.iter();
+                let there = addresses.flat_map(|address| services.at_address(*address));
+                let rivals = there.chain([&service.host]);
+                let rivals = rivals.flat_map(|host| services.all(host));
+                again.extend(rivals.map(|rival| rival.rank.key.clone()));
+            }
+            for from in [&key.namespace, &mesh.config().root_namespace] {
+                again.extend(self.selecting.get(from).into_iter().flatten().cloned());
+            }
+        }
+    }
+
+    /// Who says something of connections to the workloads of a namespace, or of the whole mesh.
+    fn of_authentication(
+        &self,
+        meshes: [&Mesh; 2],
+        namespace: &Namespace,
+        again: &mut BTreeSet<ObjectKey>,
+    ) {
+        self.of_workloads(meshes, namespace, again);
+        if meshes
+            .iter()
+            .any(|mesh| mesh.config().root_namespace == *namespace)
+        {
+            again.extend(self.selecting.values().flatten().cloned());
+            again.extend(self.naming.values().flatten().cloned());
+        }
     }
 
     /// Who selects workloads of a namespace: by labels, or as a service that a DestinationRule divides into subsets.
@@ -130,11 +179,20 @@ fn asks(snapshot: &Snapshot, key: &ObjectKey) -> bool {
     }
 }
 
-fn selects(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::AuthorizationPolicy | Kind::PeerAuthentication | Kind::Service | Kind::ServiceEntry
-    )
+/// Whether an object selects workloads, or is one that services select.
+fn selects(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    match snapshot.get(key).map(|object| &object.spec) {
+        Some(Spec::DestinationRule(rule)) => rule.workload_selector.is_some(),
+        Some(_) => matches!(
+            key.kind,
+            Kind::AuthorizationPolicy
+                | Kind::PeerAuthentication
+                | Kind::Service
+                | Kind::ServiceEntry
+                | Kind::WorkloadEntry
+        ),
+        None => false,
+    }
 }
 
 /// The hosts that an object names.

@@ -11,6 +11,7 @@ mod refused;
 mod routes;
 mod rules;
 mod served;
+mod shared_ports;
 
 pub use refused::diagnose_refused;
 
@@ -52,7 +53,9 @@ pub fn diagnose(mesh: &Mesh, object: &Object) -> Vec<Diagnostic> {
                 .selector
                 .as_ref()
                 .map(|s| unmatched(mesh, &object.key.namespace, s, "spec.selector"));
-            selector.into_iter().flatten().collect()
+            let mut found: Found = selector.into_iter().flatten().collect();
+            found.extend(shared_ports::of_service(mesh, object, service));
+            found
         }
         Spec::ServiceEntry(entry) => {
             let namespace = &object.key.namespace;

@@ -30,6 +30,7 @@ mod workload;
 pub use affected::{Affected, InboundTouch};
 pub use apart::Group;
 pub use build::{build, build_inbound};
+pub use delegates::delegates;
 pub use diagnose::{diagnose, diagnose_all, diagnose_refused};
 pub use endpoints::{EndpointFacts, endpoints, facts};
 pub use host_index::Ranked;

@@ -274,6 +274,11 @@ impl Mesh {
         })
     }
 
+    /// The other names of a host, by ExternalName, ordered.
+    pub fn aliases_of(&self, host: &Hostname) -> impl Iterator<Item = &Hostname> {
+        self.aliases.of(host).into_iter().map(|alias| &alias.host)
+    }
+
     pub(crate) fn virtual_services(&self) -> &HostIndex {
         &self.virtual_services
     }

@@ -291,7 +291,7 @@ const DOUBTFUL: &[(Written, &str, &str)] = &[
             "{hosts: [basket], http: [{route: [{destination: {host: a}}]}, {match: [{uri: {prefix: /b}}], route: [{destination: {host: b}}]}]}",
         ),
         "spec.http[1]",
-        "put the routes with conditions first",
+        "put the routes with narrower conditions first",
     ),
     (
         Written(

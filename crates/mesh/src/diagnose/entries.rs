@@ -76,6 +76,7 @@ fn at_address(
 ) -> Option<(model::ObjectKey, model::Port)> {
     let others = mesh.services().at_address(address);
     let others = others.flat_map(|host| mesh.services().all(host));
+    let others = others.filter(|other| other.addresses.contains(&address));
     let others = others.filter(|other| other.rank < own.rank && other.rank.key != own.rank.key);
     let mut shared = others.filter_map(|other| {
         let is_shared = |port: &&crate::service::MeshPort| {

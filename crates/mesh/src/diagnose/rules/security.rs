@@ -26,8 +26,8 @@ pub(super) fn of_rule(mesh: &Mesh, service: &MeshService, rule: &DestinationRule
     };
     let by_default = service.ports.iter();
     let by_default = by_default.filter(|port| !whole.ports.contains_key(&port.number));
-    let refusing = by_default.filter_map(|port| refused(mesh, service, port, &workloads, own?));
-    add("spec.trafficPolicy.tls".to_owned(), refusing.take(1).next());
+    let mut refusing = by_default.filter_map(|port| refused(mesh, service, port, &workloads, own?));
+    add("spec.trafficPolicy.tls".to_owned(), refusing.next());
     for (number, policy) in &whole.ports {
         let tls = policy.tls.as_ref().zip(service.port(*number));
         let finding = tls.and_then(|(tls, port)| refused(mesh, service, port, &workloads, tls));
@@ -55,36 +55,32 @@ fn refused(
     };
     let number = port.number;
     let (message, hint) = match tls {
-        ClientTls::Disable | ClientTls::Simple(_) => {
-            let name = &demands(MtlsMode::Strict)?.name;
-            let message = format!(
-                "callers of port {number} show no identity of the mesh, and {name} demands mutual TLS"
-            );
-            (
-                message,
-                "write `ISTIO_MUTUAL` or leave `tls` out, or let the PeerAuthentication be PERMISSIVE",
-            )
-        }
-        ClientTls::IstioMutual { .. } => {
-            let plain = |workload: &&Workload| !workload.mesh_tls;
-            if !workloads.is_empty() && workloads.iter().all(|workload| plain(&workload)) {
-                let message = format!(
-                    "no workload of {} takes the mesh's mutual TLS: they have no proxy",
-                    service.host
-                );
-                (message, "give them the sidecar, or leave `tls` out")
-            } else {
-                let name = &demands(MtlsMode::Disable)?.name;
-                let message = format!(
-                    "callers of port {number} insist on mutual TLS, and {name} takes plaintext only"
-                );
-                (
-                    message,
-                    "leave `tls` out, or let the PeerAuthentication be PERMISSIVE",
-                )
-            }
-        }
+        ClientTls::Disable | ClientTls::Simple(_) => (
+            format!(
+                "callers of port {number} show no identity of the mesh, and {} demands mutual TLS",
+                demands(MtlsMode::Strict)?.name
+            ),
+            "write `ISTIO_MUTUAL` or leave `tls` out, or let the PeerAuthentication be PERMISSIVE",
+        ),
+        ClientTls::IstioMutual { .. } if has_no_proxy(workloads) => (
+            format!(
+                "no workload of {} takes the mesh's mutual TLS: they have no proxy",
+                service.host
+            ),
+            "give them the sidecar, or leave `tls` out",
+        ),
+        ClientTls::IstioMutual { .. } => (
+            format!(
+                "callers of port {number} insist on mutual TLS, and {} takes plaintext only",
+                demands(MtlsMode::Disable)?.name
+            ),
+            "leave `tls` out, or let the PeerAuthentication be PERMISSIVE",
+        ),
         ClientTls::Mutual { .. } => return None,
     };
     Some(Finding::warning(Code::Conflict, message, hint))
+}
+
+fn has_no_proxy(workloads: &[Workload]) -> bool {
+    !workloads.is_empty() && !workloads.iter().any(|workload| workload.mesh_tls)
 }
