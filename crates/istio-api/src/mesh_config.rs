@@ -68,6 +68,24 @@ pub struct MeshConfig {
     /// `dnsRefreshRate`: duration after which names are looked up again whose records do not say; absent means 60 s.
     #[serde(skip_serializing_if = "unset", alias = "dns_refresh_rate")]
     pub dns_refresh_rate: Option<String>,
+    /// `defaultServiceExportTo`: where Services and ServiceEntries without `exportTo` are seen; absent means everywhere.
+    #[serde(skip_serializing_if = "unset", alias = "default_service_export_to")]
+    #[serde(deserialize_with = "nullable")]
+    pub default_service_export_to: Vec<String>,
+    /// `defaultVirtualServiceExportTo`: where VirtualServices without `exportTo` are seen; absent means everywhere.
+    #[serde(
+        skip_serializing_if = "unset",
+        alias = "default_virtual_service_export_to"
+    )]
+    #[serde(deserialize_with = "nullable")]
+    pub default_virtual_service_export_to: Vec<String>,
+    /// `defaultDestinationRuleExportTo`: where DestinationRules without `exportTo` are seen; absent means everywhere.
+    #[serde(
+        skip_serializing_if = "unset",
+        alias = "default_destination_rule_export_to"
+    )]
+    #[serde(deserialize_with = "nullable")]
+    pub default_destination_rule_export_to: Vec<String>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -157,15 +175,11 @@ pub const KNOWN: &[&str] = &[
     "defaultConfig",
     "defaultDestinationRuleExportTo",
     "defaultProviders",
-    "defaultServiceExportTo",
     "defaultTrafficPolicy",
-    "defaultVirtualServiceExportTo",
     "default_config",
     "default_destination_rule_export_to",
     "default_providers",
-    "default_service_export_to",
     "default_traffic_policy",
-    "default_virtual_service_export_to",
     "disableEnvoyListenerLog",
     "disable_envoy_listener_log",
     "enableEnvoyAccessLogService",

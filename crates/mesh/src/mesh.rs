@@ -1,5 +1,6 @@
 //! The mesh: indexes over one snapshot, kept up incrementally from one snapshot to the next.
 
+mod exports;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -75,13 +76,14 @@ impl Mesh {
     #[must_use]
     pub fn next(&self, now: &Snapshot, delta: &Delta) -> (Self, Affected) {
         let mut next = self.clone();
-        next.snapshot = now.clone();
         next.config = config_of(now);
+        let (now, delta) = self.completed(now, delta, &next.config.exports);
+        next.snapshot = now;
         let mut touched = Touched {
             everything: next.config != self.config,
             ..Touched::default()
         };
-        for key in &next.with_roots(self, delta) {
+        for key in &next.with_roots(self, &delta) {
             next.index(self, key, &mut touched);
         }
         let moved = next.services.settle_addresses(&touched.services);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use ir::Registry;
-use model::{ExportTo, Hostname, Layer, Namespace, ObjectKey, Port};
+use model::{Hostname, Layer, Namespace, ObjectKey, Port};
 
 use crate::allocate::allocate;
 use crate::scope::Scope;
@@ -82,7 +82,7 @@ impl Services {
         for service in &services {
             for port in service.ports.iter() {
                 change(&mut self.by_port, (port.number, port.layer()), host, add);
-                if services.len() > 1 || service.export_to != ExportTo::All {
+                if services.len() > 1 || !service.export_to.is_everywhere() {
                     change(&mut self.restricted, port.number, host, add);
                 }
             }

@@ -32,10 +32,9 @@ impl Scope {
     /// Whether something with this `exportTo` is visible here.
     #[must_use]
     pub fn sees(&self, export_to: &ExportTo) -> bool {
-        match (&self.namespace, export_to) {
-            (_, ExportTo::All) => true,
-            (Some(namespace), ExportTo::Namespaces(list)) => list.contains(namespace),
-            (None, ExportTo::Namespaces(_)) => false,
+        match &self.namespace {
+            Some(namespace) => export_to.shows_to(namespace),
+            None => export_to.is_everywhere(),
         }
     }
 

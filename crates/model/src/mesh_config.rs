@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, Retries, TcpKeepalive, TrustDomain,
-    TrustDomains,
+    DefaultExports, ExternalAuthorizer, LabelSelector, LocalityLb, Namespace, Retries,
+    TcpKeepalive, TrustDomain, TrustDomains,
 };
 
 /// MeshConfig with Istio's defaults filled in.
@@ -40,6 +40,8 @@ pub struct MeshConfig {
     pub discovery_selectors: Arc<[LabelSelector]>,
     /// `extensionProviders` that authorize, by name.
     pub authorizers: BTreeMap<Arc<str>, ExternalAuthorizer>,
+    /// Where objects are seen that do not say it.
+    pub exports: DefaultExports,
 }
 
 impl MeshConfig {
@@ -70,6 +72,7 @@ impl Default for MeshConfig {
             dns_refresh: None,
             discovery_selectors: Arc::new([]),
             authorizers: BTreeMap::new(),
+            exports: DefaultExports::default(),
         }
     }
 }

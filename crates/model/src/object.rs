@@ -235,27 +235,6 @@ pub fn older_first(a: &Object, b: &Object) -> std::cmp::Ordering {
     age(a).cmp(&age(b))
 }
 
-/// Where an object or a Service may be seen (`exportTo`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExportTo {
-    /// Every namespace (`*`, or nothing written).
-    #[default]
-    All,
-    /// These namespaces only (`.` is already the object's own). Empty (`~`): none.
-    Namespaces(Arc<[Namespace]>),
-}
-
-impl ExportTo {
-    /// Whether `namespace` may see the object.
-    #[must_use]
-    pub fn shows_to(&self, namespace: &Namespace) -> bool {
-        match self {
-            Self::All => true,
-            Self::Namespaces(list) => list.contains(namespace),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Code, ExportTo, Finding, HostPattern, Layer, Object, ServiceEntry, WorkloadEntry};
+use model::{Code, Finding, HostPattern, Layer, Object, ServiceEntry, WorkloadEntry};
 
 use super::Found;
 use crate::mesh::Mesh;
@@ -50,7 +50,7 @@ fn preferred(mesh: &Mesh, own: &Arc<MeshService>) -> Option<Arc<MeshService>> {
     let all = mesh.services().all(&own.host);
     let before = all.iter().take_while(|other| other.rank != own.rank);
     let meets = |other: &&Arc<MeshService>| {
-        let everywhere = other.export_to == ExportTo::All && own.export_to == ExportTo::All;
+        let everywhere = other.export_to.is_everywhere() && own.export_to.is_everywhere();
         other.namespace() == own.namespace() || everywhere
     };
     before.into_iter().find(meets).cloned()

@@ -15,6 +15,7 @@ mod authorization;
 mod connections;
 mod diagnoses;
 mod endpoints;
+mod exports;
 mod inbound;
 mod names;
 mod peer_authentication;

@@ -17,7 +17,7 @@ use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::{MILLISECOND, text};
 use crate::{
-    AccessLog, AccessLogFormat, Code, LabelExpression, LabelSelector, MeshConfig,
+    AccessLog, AccessLogFormat, Code, DefaultExports, LabelExpression, LabelSelector, MeshConfig,
     OutboundTrafficPolicy, TrustDomain, format,
 };
 
@@ -39,6 +39,9 @@ const READ: &[&str] = &[
     "h2UpgradePolicy",
     "defaultHttpRetryPolicy",
     "dnsRefreshRate",
+    "defaultServiceExportTo",
+    "defaultVirtualServiceExportTo",
+    "defaultDestinationRuleExportTo",
 ];
 
 /// The fields inside of those that are read.
@@ -105,6 +108,9 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         h2_upgrade_policy,
         default_http_retry_policy,
         dns_refresh_rate,
+        default_service_export_to: services,
+        default_virtual_service_export_to: virtual_services,
+        default_destination_rule_export_to: destination_rules,
         rest,
     } = wire;
     others(&rest, notes);
@@ -152,6 +158,17 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         discovery_selectors: selectors(discovery_selectors, notes),
         trust_domain_aliases: aliases(&trust_domain_aliases, notes),
         authorizers: extension_provider::read(extension_providers, notes),
+        exports: DefaultExports {
+            services: notes.export(&At::root("defaultServiceExportTo"), &services),
+            virtual_services: notes.export(
+                &At::root("defaultVirtualServiceExportTo"),
+                &virtual_services,
+            ),
+            destination_rules: notes.export(
+                &At::root("defaultDestinationRuleExportTo"),
+                &destination_rules,
+            ),
+        },
     })
 }
 

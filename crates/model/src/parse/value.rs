@@ -1,5 +1,6 @@
 //! Values that several kinds have: durations, numbers, ports, names, hosts, visibility.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::notes::{At, Notes};
-use crate::{Decimal, ExportTo, HostPattern, Hostname, InvalidName, Namespace, Port};
+use crate::{Decimal, Export, ExportTo, HostPattern, Hostname, InvalidName, Namespace, Port};
 
 /// The longest duration that is accepted: a hundred years, well below what Envoy can count in nanoseconds.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -165,8 +166,14 @@ impl Notes<'_> {
 
     /// `exportTo`: names, `.` for the object's own namespace, `*` for all, `~` for none.
     pub(super) fn export_to(&mut self, at: &At<'_>, names: &[String]) -> ExportTo {
+        let said = self.export(at, names);
+        said.map_or(ExportTo::Unset, |said| said.of(&self.namespace()))
+    }
+
+    /// The same of no object in particular; none: nothing is said.
+    pub(super) fn export(&mut self, at: &At<'_>, names: &[String]) -> Option<Export> {
         if names.is_empty() {
-            return ExportTo::All;
+            return None;
         }
         let special = |name: &&String| matches!(name.as_str(), "*" | "~");
         if let Some(word) = names.iter().find(special) {
@@ -174,20 +181,22 @@ impl Notes<'_> {
                 let message = format!("`{word}` stands beside other namespaces");
                 self.refuse(at, message, "write `*` for all, or the names of some");
             }
-            return match word.as_str() {
-                "*" => ExportTo::All,
-                _ => ExportTo::Namespaces(Arc::new([])),
-            };
+            return Some(match word.as_str() {
+                "*" => Export::All,
+                _ => Export::Some {
+                    own: false,
+                    namespaces: Arc::new([]),
+                },
+            });
         }
-        let mut found = std::collections::BTreeSet::new();
-        for (index, name) in names.iter().enumerate() {
-            let namespace: Option<Namespace> = match name.as_str() {
-                "." => Some(self.namespace()),
-                other => self.name(&at.item(index), other),
-            };
-            found.extend(namespace);
+        let mut found = BTreeSet::<Namespace>::new();
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != ".") {
+            found.extend(self.name(&at.item(index), name));
         }
-        ExportTo::Namespaces(found.into_iter().collect())
+        Some(Export::Some {
+            own: names.iter().any(|name| name == "."),
+            namespaces: found.into_iter().collect(),
+        })
     }
 }
 

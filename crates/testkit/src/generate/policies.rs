@@ -264,9 +264,16 @@ pub(super) fn mesh_config(dice: &mut Dice) -> Value {
                 dice.one(&["UPGRADE", "DO_NOT_UPGRADE"]).into()
             }),
             ("localityLbSetting", &locality),
+            ("defaultServiceExportTo", &exports),
+            ("defaultVirtualServiceExportTo", &exports),
+            ("defaultDestinationRuleExportTo", &exports),
         ],
     );
     config
+}
+
+fn exports(dice: &mut Dice) -> Value {
+    dice.one(&[json!(["."]), json!(["*"]), json!(["~"]), json!(NAMESPACES)])
 }
 
 fn selectors(dice: &mut Dice) -> Value {
