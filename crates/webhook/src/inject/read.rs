@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use model::LabelSelector;
 use serde_json::Value;
 
 use super::check::Check;
 use super::proxy_config::ProxyConfig;
-use super::select::LabelSelector;
+use super::select::selector;
 
 /// A setting that cannot be used. The default stands in for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +165,7 @@ impl<'a> Reader<'a> {
         let items = self.list(path);
         let mut selectors = Vec::new();
         for item in items {
-            match LabelSelector::parse(item) {
+            match selector(item) {
                 Ok(selector) => selectors.push(selector),
                 Err(wrong) => self.problem(path, format!("{wrong}; it selects nothing")),
             }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use model::{LabelExpression, LabelSelector};
 use serde_json::Value;
 
 use super::settings::{Policy, Settings};
@@ -115,7 +117,10 @@ pub(super) fn skip(settings: &Settings, pod: &Candidate<'_>) -> Option<Skip> {
 }
 
 fn by_policy(policy: &Policy, labels: &Labels) -> Option<Skip> {
-    let any = |selectors: &[LabelSelector]| selectors.iter().any(|one| one.matches(labels));
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    // An empty one selects nothing here, as in Istio.
+    let selects = |one: &LabelSelector| *one != LabelSelector::default() && one.matches(label);
+    let any = |selectors: &[LabelSelector]| selectors.iter().any(selects);
     if any(&policy.never) {
         Some(Skip::NeverSelected)
     } else if any(&policy.always) || policy.is_enabled {
@@ -125,81 +130,58 @@ fn by_policy(policy: &Policy, labels: &Labels) -> Option<Skip> {
     }
 }
 
-/// Kubernetes' label selector. An empty one selects nothing here, as in Istio.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LabelSelector(Vec<Requirement>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Requirement {
-    In(String, Vec<String>),
-    NotIn(String, Vec<String>),
-    Exists(String),
-    DoesNotExist(String),
-}
-
-impl LabelSelector {
-    pub(super) fn parse(value: &Value) -> Result<Self, String> {
-        let fields = value
-            .as_object()
-            .ok_or_else(|| format!("{value} is not a label selector"))?;
-        let mut requirements = Vec::new();
-        for (name, value) in fields {
-            match (name.as_str(), value) {
-                (_, Value::Null) => {}
-                ("matchLabels", Value::Object(labels)) => {
-                    for (key, value) in labels {
-                        let value = value
-                            .as_str()
-                            .ok_or_else(|| format!("matchLabels.{key}: {value} is not a text"))?;
-                        requirements.push(Requirement::In(key.clone(), vec![value.to_owned()]));
-                    }
-                }
-                ("matchExpressions", Value::Array(items)) => {
-                    for item in items {
-                        requirements.push(Requirement::parse(item)?);
-                    }
-                }
-                (name, value) => {
-                    return Err(format!("{name}: {value} is no part of a label selector"));
+/// Reads Kubernetes' label selector.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn selector(value: &Value) -> Result<LabelSelector, String> {
+    let fields = value
+        .as_object()
+        .ok_or_else(|| format!("{value} is not a label selector"))?;
+    let mut labels = Vec::new();
+    let mut expressions = Vec::new();
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            (_, Value::Null) => {}
+            ("matchLabels", Value::Object(wanted)) => {
+                for (key, value) in wanted {
+                    let value = value
+                        .as_str()
+                        .ok_or_else(|| format!("matchLabels.{key}: {value} is not a text"))?;
+                    labels.push((key.as_str(), value));
                 }
             }
+            ("matchExpressions", Value::Array(items)) => {
+                for item in items {
+                    expressions.push(expression(item)?);
+                }
+            }
+            (name, value) => {
+                return Err(format!("{name}: {value} is no part of a label selector"));
+            }
         }
-        Ok(Self(requirements))
     }
-
-    fn matches(&self, labels: &Labels) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|requirement| requirement.matches(labels))
-    }
+    Ok(LabelSelector {
+        labels: labels.into_iter().collect(),
+        expressions: expressions.into(),
+    })
 }
 
-impl Requirement {
-    fn parse(value: &Value) -> Result<Self, String> {
-        let text = |name: &str| value.get(name).and_then(Value::as_str);
-        let wrong = || format!("{value} is not a requirement: write key, operator and values");
-        let key = text("key").ok_or_else(wrong)?.to_owned();
-        let values = value.get("values").and_then(Value::as_array);
-        let values: Option<Vec<String>> = values.map_or(Some(Vec::new()), |values| {
-            values
-                .iter()
-                .map(|value| value.as_str().map(str::to_owned))
-                .collect()
-        });
-        let values = values.ok_or_else(wrong)?;
-        match (text("operator"), values.is_empty()) {
-            (Some("In"), false) => Ok(Self::In(key, values)),
-            (Some("NotIn"), false) => Ok(Self::NotIn(key, values)),
-            (Some("Exists"), true) => Ok(Self::Exists(key)),
-            (Some("DoesNotExist"), true) => Ok(Self::DoesNotExist(key)),
-            _ => Err(wrong()),
-        }
-    }
-
-    fn matches(&self, labels: &Labels) -> bool {
-        match self {
-            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
-            Self::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
-            Self::Exists(key) => labels.contains_key(key),
-            Self::DoesNotExist(key) => !labels.contains_key(key),
-        }
+fn expression(value: &Value) -> Result<LabelExpression, String> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let wrong = || format!("{value} is not a requirement: write key, operator and values");
+    let key = text("key").ok_or_else(wrong)?.into();
+    let values = value.get("values").and_then(Value::as_array);
+    let values: Option<Arc<[Arc<str>]>> = values.map_or(Some(Arc::new([])), |values| {
+        let texts = values.iter().map(|value| value.as_str().map(Arc::from));
+        texts.collect()
+    });
+    let values = values.ok_or_else(wrong)?;
+    match (text("operator"), values.is_empty()) {
+        (Some("In"), false) => Ok(LabelExpression::In(key, values)),
+        (Some("NotIn"), false) => Ok(LabelExpression::NotIn(key, values)),
+        (Some("Exists"), true) => Ok(LabelExpression::Exists(key)),
+        (Some("DoesNotExist"), true) => Ok(LabelExpression::DoesNotExist(key)),
+        _ => Err(wrong()),
     }
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use model::LabelSelector;
 use serde_json::{Value, json};
 
 use super::check;
 use super::proxy_config::ProxyConfig;
 use super::read::{Problem, Reader};
-use super::select::LabelSelector;
 
 /// Reads the one YAML document of a text, as Kubernetes understands it. The caller has such a reader.
 pub type ReadYaml = fn(&str) -> Result<Value, String>;
