@@ -37,6 +37,8 @@ pub struct Call {
     pub method: String,
     /// Headers; `host` is what the request is addressed to, when that is not the URL's host.
     pub headers: BTreeMap<String, String>,
+    /// How many bytes of body a request has.
+    pub sends: u32,
     /// What is spoken.
     pub protocol: Protocol,
     /// Whether every call has a connection of its own.

@@ -9,7 +9,7 @@ use futures::{SinkExt, StreamExt};
 use http::uri::Authority;
 use http::{HeaderName, Request, Response, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -301,8 +301,9 @@ fn request(call: &Call, absolute: bool) -> Result<Request<Body>, Failure> {
             builder = builder.header(name, value);
         }
     }
+    let sent = "x".repeat(usize::try_from(call.sends).unwrap_or(0));
     builder
-        .body(Empty::new().boxed_unsync())
+        .body(Full::from(sent).boxed_unsync())
         .map_err(|_| Failure::Url)
 }
 

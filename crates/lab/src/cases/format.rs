@@ -70,6 +70,8 @@ pub struct Check {
     pub method: String,
     /// The headers.
     pub headers: BTreeMap<String, String>,
+    /// How many bytes of body a request has.
+    pub sends: u32,
     /// What is spoken; absent: HTTP/1.1, or lines for `tcp://`.
     pub protocol: Option<Protocol>,
     /// Whether every call has a connection of its own.
@@ -155,6 +157,7 @@ impl Check {
         Call {
             method: self.method.clone(),
             headers: self.headers.clone(),
+            sends: self.sends,
             protocol: self.protocol.unwrap_or(usual.protocol),
             fresh: self.fresh,
             timeout_ms: self.timeout_ms,
