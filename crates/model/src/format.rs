@@ -189,6 +189,12 @@ const LATER: &[(&str, EnvoyMinor)] = &[
     ("%UPSTREAM_TLS_GROUP%", EnvoyMinor::V1_39),
 ];
 
+/// Every operator that stands without an argument, as it stands in a format.
+pub fn plain() -> impl Iterator<Item = String> {
+    let names = PLAIN.iter().chain(EITHER);
+    names.map(|name| format!("%{name}%"))
+}
+
 /// Checks a format.
 ///
 /// # Errors

@@ -98,6 +98,46 @@ fn envoys_constraints_and_envoy_accept_every_kind_of_node() {
     }
 }
 
+/// Whether an Envoy takes routes that set headers to these formats, as they are made for some Envoy.
+fn takes(envoy: EnvoyMinor, formats: &[String], made_for: EnvoyMinor) -> Result<(), String> {
+    let set = formats.iter().zip(0..);
+    let set = set.map(|(format, number)| (format!("x-{number}").into(), format.as_str().into()));
+    let mut route = forward(vec![to(outbound(""), 1)]);
+    route.headers.response.set = set.collect();
+    let table = RouteConfiguration {
+        virtual_hosts: vec![translate::virtual_host(
+            &virtual_host(vec![route]),
+            made_for,
+        )],
+        ..translate::route_configuration(&RouteTable {
+            name: RouteTableName::Port(port(80)),
+        })
+    };
+    let listener = translate::outbound_listener(&http_listener(), envoy);
+    let config = Config {
+        clusters: vec![translate::cluster(&cluster(outbound("")), envoy)],
+        listeners: vec![crate::local::listener(listener, 15199, &table)],
+        remote: true,
+        ..Config::default()
+    };
+    validate(envoy, config)
+}
+
+#[test]
+fn every_envoy_takes_every_operator_that_is_not_left_out_for_it() {
+    let all: Vec<String> = format::plain().collect();
+    for envoy in EnvoyMinor::ALL {
+        takes(envoy, &all, envoy).unwrap_or_else(|why| panic!("Envoy {envoy}: {why}"));
+        for later in all
+            .iter()
+            .filter(|operator| format::since(operator) > envoy)
+        {
+            let needless = takes(envoy, std::slice::from_ref(later), EnvoyMinor::NEWEST).is_ok();
+            assert!(!needless, "Envoy {envoy} knows {later}");
+        }
+    }
+}
+
 #[test]
 fn what_authorizes_keeps_envoys_constraints() {
     for authorization in authorizations() {

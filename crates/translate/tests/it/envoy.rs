@@ -1,5 +1,6 @@
 //! The real Envoy: checks a configuration, or runs it and answers on its admin address.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -15,10 +16,15 @@ use ir::model::EnvoyMinor;
 use prost::Message as _;
 use tempfile::TempDir;
 
-/// The newest.
-static ENVOY: LazyLock<PathBuf> = LazyLock::new(|| program(EnvoyMinor::NEWEST));
+/// Each Envoy that is served.
+static ENVOYS: LazyLock<BTreeMap<EnvoyMinor, PathBuf>> =
+    LazyLock::new(|| EnvoyMinor::ALL.map(|envoy| (envoy, find(envoy))).into());
 
-fn program(envoy: EnvoyMinor) -> PathBuf {
+fn program(envoy: EnvoyMinor) -> &'static PathBuf {
+    &ENVOYS[&envoy]
+}
+
+fn find(envoy: EnvoyMinor) -> PathBuf {
     let hack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hack/envoy");
     let older = (envoy < EnvoyMinor::NEWEST).then(|| envoy.to_string());
     let found = Command::new(hack).args(older).output().unwrap();
@@ -151,7 +157,7 @@ impl Envoy {
     /// Starts one and waits until its listeners are bound.
     pub fn start(config: Config, environment: &[(&str, &str)]) -> Self {
         let dir = config.write();
-        let mut process = Command::new(&*ENVOY)
+        let mut process = Command::new(program(EnvoyMinor::NEWEST))
             .args([
                 "--disable-hot-restart",
                 "--file-flush-interval-msec",
