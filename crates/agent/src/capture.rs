@@ -4,6 +4,7 @@
 //! stands in chains of our own, so that applying twice changes nothing and `--undo` leaves what was there before.
 
 mod rules;
+mod source;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -213,6 +214,9 @@ pub enum CaptureError {
     /// A program refused; usually because this is not root.
     #[error("{0} failed: {1}")]
     Refused(&'static str, String),
+    /// The address is not given that Envoy calls the app from.
+    #[error("cannot give the pod the address ::6, from which Envoy calls an app by IPv6: {0}")]
+    Source(io::Error),
     /// The rules cannot be printed.
     #[error("cannot print the rules: {0}")]
     Print(io::Error),
@@ -236,6 +240,7 @@ fn apply(arguments: &CaptureArguments) -> Result<(), CaptureError> {
     for family in families() {
         let apply = tables::apply(&rules_of(arguments, family), &save(family)?);
         restore(family, &apply)?;
+        source::add(family).map_err(CaptureError::Source)?;
     }
     Ok(())
 }
@@ -259,6 +264,7 @@ fn rules_of(arguments: &CaptureArguments, family: Family) -> Rules {
 
 /// In both families: the pod may have had an IPv6 address when the rules were set.
 fn undo() -> Result<(), CaptureError> {
+    source::remove();
     restore(Family::V4, &tables::undo(&save(Family::V4)?))?;
     match save(Family::V6) {
         Ok(saved) => restore(Family::V6, &tables::undo(&saved)),

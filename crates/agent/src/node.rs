@@ -1,7 +1,7 @@
 //! Who the proxy is: what it says of itself to the control plane, and what Envoy can state about itself at run time.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use model::{Namespace, ServiceAccount, TrustDomain};
@@ -240,6 +240,9 @@ impl Node {
     }
 }
 
+/// What Envoy calls an app from by IPv6; capture gives it to the pod.
+pub(crate) const INBOUND_SOURCE: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
+
 /// The addresses of this machine that others can use: no loopback, no link-local.
 pub(crate) fn interface_addresses() -> Vec<IpAddr> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
@@ -264,7 +267,8 @@ fn is_usable(address: &IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    !(link_local || address.is_loopback() || address.is_unspecified())
+    let is_envoys = *address == IpAddr::V6(INBOUND_SOURCE);
+    !(link_local || address.is_loopback() || address.is_unspecified() || is_envoys)
 }
 
 #[cfg(test)]

@@ -69,10 +69,19 @@ fn applying_twice_is_applying_once_and_undo_leaves_what_was_there() {
         both.contains(&"-A ISTIO_OUTPUT -s ::6/128 -o lo -j RETURN".to_owned()),
         "{both:#?}"
     );
+    assert!(loopback().contains("inet6 ::6/128"), "{}", loopback());
+    capture(&["--apply"]);
+    assert_eq!(rules(), both);
     // Its rules go even when its address went before them.
     ip("addr del fd00::7/64 dev eth0");
     capture(&["--undo"]);
     assert_eq!(rules(), before);
+    assert!(!loopback().contains("::6"), "{}", loopback());
+    capture(&["--undo"]);
+}
+
+fn loopback() -> String {
+    run("ip", &["-6", "addr", "show", "lo"])
 }
 
 #[test]
