@@ -1,7 +1,7 @@
 //! Whose outbound half is the same.
 
 use mesh::Scope;
-use model::EnvoyMinor;
+use model::{EnvoyMinor, Families};
 
 use crate::memo::Value;
 
@@ -13,10 +13,10 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// The class that the base is made for.
-    pub fn base() -> Self {
+    /// The class that the base of these families is made for.
+    pub fn base(families: Families) -> Self {
         Self {
-            scope: Scope::default(),
+            scope: Scope::base(families),
             envoy: EnvoyMinor::NEWEST,
         }
     }

@@ -15,6 +15,7 @@ mod origin;
 mod outbound;
 mod proxy;
 mod slot;
+mod world;
 
 pub use memo::Counts;
 #[cfg(feature = "mutants")]
@@ -197,7 +198,8 @@ impl Control {
         origin::origins(
             &self.mesh,
             proxy,
-            self.outbound.slot(kind, resource, part),
+            self.outbound
+                .slot(proxy.place.class.scope.families, kind, resource, part),
             kind,
             resource,
         )

@@ -234,10 +234,10 @@ fn liveness(node: &Node) -> Liveness {
     match node {
         Node::Cluster(cluster) => match cluster.discovery {
             Discovery::Eds => Liveness::Eds,
-            Discovery::StrictDns(_) | Discovery::LogicalDns(_) => Liveness::Ack,
+            Discovery::StrictDns(..) | Discovery::LogicalDns(..) => Liveness::Ack,
             Discovery::OriginalDestination
-            | Discovery::DynamicDns
-            | Discovery::Inbound
+            | Discovery::DynamicDns(_)
+            | Discovery::Inbound(_)
             | Discovery::Nothing => Liveness::Sent,
         },
         Node::RouteTable(_)

@@ -9,7 +9,7 @@ use xds::Half;
 use crate::class::Class;
 use crate::memo::{Memo, Value};
 use crate::outbound::slots;
-use crate::slot::{Slot, put};
+use crate::slot::{Slot, Spot, put};
 
 /// Who has the same endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,18 +122,20 @@ impl Around {
             }
             Some(Nearby::Cluster(inputs)) => (None, Some(memo.node(&inputs, class.envoy))),
         };
-        let node_slot = Slot::Node(Key::Cluster(cluster.clone()));
-        let changed = self.replace(&Slot::Assignment(cluster.clone()), assignment);
-        self.replace(&node_slot, node) || changed
+        let families = class.scope.families;
+        let node_spot = Slot::Node(Key::Cluster(cluster.clone())).place(families);
+        let spot = Slot::Assignment(cluster.clone()).place(families);
+        let changed = self.replace(spot, assignment);
+        self.replace(node_spot, node) || changed
     }
 
-    fn replace(&mut self, slot: &Slot, value: Option<Arc<Value>>) -> bool {
-        let (kind, name, part) = slot.place();
-        let held = self.half.get(kind, &name);
-        let held = held.and_then(|resource| resource.parts().get(&*part));
+    fn replace(&mut self, spot: Spot, value: Option<Arc<Value>>) -> bool {
+        let (kind, name, part) = &spot;
+        let held = self.half.get(*kind, name);
+        let held = held.and_then(|resource| resource.parts().get(&**part));
         let changed = held.map(|part| part.hash) != value.as_ref().map(|value| value.part.hash);
         if changed {
-            put(Arc::make_mut(&mut self.half), slot, value.as_deref());
+            put(Arc::make_mut(&mut self.half), spot, value.as_deref());
         }
         changed
     }

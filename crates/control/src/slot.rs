@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ir::RouteTableName;
 use mesh::{ClusterKey, Key, VirtualHostKey};
+use model::Families;
 use xds::{Half, Kind, Resource};
 
 use crate::memo::Value;
@@ -29,8 +30,8 @@ impl Slot {
         }
     }
 
-    /// The resource and, in it, the part.
-    pub fn place(&self) -> (Kind, Arc<str>, Arc<str>) {
+    /// The resource and, in it, the part, for proxies of these families.
+    pub fn place(&self, families: Families) -> Spot {
         let whole = Arc::from("");
         match self {
             Self::Assignment(cluster) => (Kind::Endpoint, cluster.name().to_string().into(), whole),
@@ -42,7 +43,7 @@ impl Slot {
             Self::Node(Key::VirtualHost(table, host)) => {
                 (Kind::Route, table.to_string().into(), part(table, host))
             }
-            Self::Node(Key::Listener(name)) => (Kind::Listener, name.to_string().into(), whole),
+            Self::Node(Key::Listener(name)) => (Kind::Listener, name.text(families).into(), whole),
             Self::Node(Key::VirtualOutbound) => (Kind::Listener, "virtualOutbound".into(), whole),
             Self::Node(Key::Name(host)) => {
                 (Kind::NameTable, NAME_TABLE.into(), host.as_str().into())
@@ -59,9 +60,11 @@ fn part(table: &RouteTableName, host: &VirtualHostKey) -> Arc<str> {
     }
 }
 
+/// What stands where: the resource, and the part of it.
+pub(crate) type Spot = (Kind, Arc<str>, Arc<str>);
+
 /// Puts a value into its place, or takes away what stands there.
-pub(crate) fn put(half: &mut Half, slot: &Slot, value: Option<&Value>) {
-    let (kind, name, part) = slot.place();
+pub(crate) fn put(half: &mut Half, (kind, name, part): Spot, value: Option<&Value>) {
     let before = half.get(kind, &name).cloned();
     let after = match (before, value) {
         (Some(resource), Some(value)) => {

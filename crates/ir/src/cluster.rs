@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, ServerName,
-    SpiffeId, Warmup,
+    ConnectionPool, Families, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget,
+    ServerName, SpiffeId, Warmup,
 };
 
 use crate::{ClusterName, Endpoints};
@@ -50,16 +50,16 @@ pub enum Discovery {
     /// By EDS, under the cluster's name.
     Eds,
     /// By DNS, again and again: every address is an endpoint.
-    StrictDns(Endpoints),
+    StrictDns(Endpoints, Families),
     /// By DNS, the first address only.
-    LogicalDns(Endpoints),
+    LogicalDns(Endpoints, Families),
     /// By DNS, one by one: the name that a request's Host or a connection's SNI says, when it is asked for.
-    DynamicDns,
+    DynamicDns(Families),
     /// None: the connection goes where the caller addressed it.
     OriginalDestination,
     /// None: the app beside the proxy, called on the address that the caller addressed.
-    /// Envoy's own side of the connection is 127.0.0.6, which the capture rules leave alone.
-    Inbound,
+    /// Envoy's own side of the connection is 127.0.0.6 or ::6, which the capture rules leave alone.
+    Inbound(Families),
     /// None at all: every connection fails.
     Nothing,
 }

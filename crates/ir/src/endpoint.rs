@@ -1,5 +1,6 @@
 //! The endpoints of a cluster, by locality. This is the hot path: nothing else changes as often.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{EndpointAddress, Locality, Port};
@@ -42,6 +43,8 @@ pub struct LocalityEndpoints {
 pub struct Endpoint {
     /// Where it is reached.
     pub address: EndpointAddress,
+    /// Its other addresses, ordered: they are tried where the first does not answer.
+    pub more_addresses: Arc<[IpAddr]>,
     /// The port there; means nothing for a unix socket.
     pub port: Port,
     /// Its share of the locality's load, at least 1.

@@ -1,5 +1,7 @@
 //! The HTTP filters of a connection manager. Their order is the order of declaration here.
 
+use model::Families;
+
 use crate::AuthorizationStage;
 
 /// One HTTP filter. A chain holds each value at most once, ordered as declared.
@@ -20,7 +22,7 @@ pub enum HttpFilter {
     Cors,
     /// Resolves the host of a request whose cluster is found by it: when nothing in front answers any more, and just
     /// before the request is sent there.
-    DynamicForwardProxy,
+    DynamicForwardProxy(Families),
     /// Sends the request on. Always there, always last.
     Router,
 }

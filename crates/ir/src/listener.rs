@@ -1,11 +1,10 @@
 //! Listeners: the two that capture connections, and those that outbound ones are handed to.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{AccessLog, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains, Tunnel};
+use model::{AccessLog, Families, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains, Tunnel};
 
 use crate::{ClusterName, ListenerName, RouteTableName, ServiceRef};
 
@@ -14,8 +13,8 @@ use crate::{ClusterName, ListenerName, RouteTableName, ServiceRef};
 pub struct OutboundListener {
     /// Its name and address; it binds no port.
     pub name: ListenerName,
-    /// Further addresses of the same service (dual stack), ordered.
-    pub more_addresses: Arc<[IpAddr]>,
+    /// Of which families it takes every address, where it is for every address.
+    pub families: Families,
     /// Connections that are told apart before anything else. No connection can meet the conditions of two equally.
     pub chosen: Arc<[ChosenConnections]>,
     /// What it does with all others.
@@ -65,8 +64,9 @@ pub struct TcpBackend {
     pub hashes_source: bool,
     /// `tunnel` of the DestinationRule that applies.
     pub tunnel: Option<Tunnel>,
-    /// Where some cluster is found by the name that TLS asks for: the port that is called at its addresses.
-    pub resolved_on: Option<Port>,
+    /// Where some cluster is found by the name that TLS asks for: the port that is called at its addresses, and of
+    /// which families those are.
+    pub resolved_on: Option<(Port, Families)>,
 }
 
 impl TcpBackend {
@@ -96,6 +96,8 @@ pub struct WeightedCluster {
 /// The listener that captures outbound connections (15001) and hands them on by original destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualOutbound {
+    /// Of which families it takes every address.
+    pub families: Families,
     /// What happens to connections that no other listener takes.
     pub fallback: OutboundTrafficPolicy,
     /// Where it logs.
@@ -105,6 +107,8 @@ pub struct VirtualOutbound {
 /// The listener that captures inbound connections (15006): one set of chains a port of the workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualInbound {
+    /// Of which families it takes every address.
+    pub families: Families,
     /// The trust domains to one of which callers must belong under mutual TLS.
     pub trust_domains: TrustDomains,
     /// The ports that services declare on this workload, ordered.

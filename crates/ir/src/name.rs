@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use model::{Hostname, Port, SubsetName};
+use model::{Families, Hostname, Port, SubsetName};
 
 /// The name of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +101,17 @@ pub struct ListenerName {
     pub address: Option<IpAddr>,
     /// The port that callers address.
     pub port: Port,
+}
+
+impl ListenerName {
+    /// Its text for a proxy of these families: `::_80` is for every address where there is IPv6 only.
+    #[must_use]
+    pub fn text(&self, families: Families) -> String {
+        match (self.address, families) {
+            (None, Families::V6) => format!("::_{}", self.port),
+            (None, Families::V4 | Families::Dual) | (Some(_), _) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for ListenerName {

@@ -1,10 +1,10 @@
-//! Stable addresses for services that have none: 240.240.0.0/16, which no network routes.
+//! Stable addresses for services that have none: one of 240.240.0.0/16 and one of 2001:2::/48, which no network routes.
 //!
 //! A host's address is the hash of its name. Where two collide, they are probed in the order of their
-//! names, so that the result depends on the set of hosts alone (Istio: `PILOT_IP_AUTOALLOCATE_IPV4_PREFIX`).
+//! names, so that the result depends on the set of hosts alone (Istio: `PILOT_IP_AUTOALLOCATE_IPV4_PREFIX` and its like).
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use imbl::OrdMap;
 use model::Hostname;
@@ -13,14 +13,17 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Usable addresses: neither the network's own nor the broadcast address.
 const SLOTS: u32 = 0xFFFE;
 
-/// The address of each host.
+/// The addresses that a host is given, one of each family.
+pub type Allocated = [IpAddr; 2];
+
+/// The addresses of each host.
 #[must_use]
-pub fn allocate<'a>(hosts: impl Iterator<Item = &'a Hostname>) -> OrdMap<Hostname, IpAddr> {
+pub fn allocate<'a>(hosts: impl Iterator<Item = &'a Hostname>) -> OrdMap<Hostname, Allocated> {
     let mut taken = BTreeSet::new();
     let in_order: BTreeSet<&Hostname> = hosts.collect();
     in_order
         .into_iter()
-        .filter_map(|host| Some((host.clone(), address(free_slot(host, &mut taken)?))))
+        .filter_map(|host| Some((host.clone(), addresses(free_slot(host, &mut taken)?))))
         .collect()
 }
 
@@ -31,8 +34,10 @@ fn free_slot(host: &Hostname, taken: &mut BTreeSet<u32>) -> Option<u32> {
         .find(|slot| taken.insert(*slot))
 }
 
-fn address(slot: u32) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from_bits(0xF0F0_0001 + slot))
+fn addresses(slot: u32) -> Allocated {
+    let v6 = Ipv6Addr::from_bits((0x2001_0002 << 96) + u128::from(slot) + 1);
+    let v4 = Ipv4Addr::from_bits(0xF0F0_0001 + slot);
+    [v4.into(), v6.into()]
 }
 
 #[cfg(test)]
@@ -49,8 +54,8 @@ mod tests {
     fn addresses_are_distinct_and_stay() {
         let (few, many) = (hosts(1000), hosts(2000));
         let (before, after) = (allocate(few.iter()), allocate(many.iter()));
-        let distinct: BTreeSet<&IpAddr> = after.values().collect();
-        assert_eq!(distinct.len(), 2000);
+        let distinct: BTreeSet<&IpAddr> = after.values().flatten().collect();
+        assert_eq!(distinct.len(), 4000);
         let moved = few
             .iter()
             .filter(|host| before.get(*host) != after.get(*host))
@@ -58,7 +63,10 @@ mod tests {
         assert!(moved < 40, "{moved} of 1000 moved");
         let first = IpAddr::V4(Ipv4Addr::new(240, 240, 0, 0));
         let last = IpAddr::V4(Ipv4Addr::new(240, 240, 255, 255));
-        assert!(after.values().all(|a| *a > first && *a < last));
+        assert!(after.values().all(|[v4, _]| *v4 > first && *v4 < last));
+        let prefix = "2001:2::".parse::<std::net::Ipv6Addr>().unwrap();
+        let net = ir::IpNet::new(prefix.into(), 48).unwrap();
+        assert!(after.values().all(|[_, v6]| net.contains(v6)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ir::{
     Forward, MeshTls, Node, OutboundListener, Route, RouteAction, RouteTable, Servers,
     UpstreamProtocol, UpstreamTls, VirtualHost, VirtualInbound, VirtualOutbound,
 };
-use model::{ClientTls, ConnectionPool, LoadBalancer, OutboundTrafficPolicy};
+use model::{ClientTls, ConnectionPool, Families, LoadBalancer, OutboundTrafficPolicy};
 
 use crate::select::{ClusterInputs, ClusterSource, InboundInputs, Inputs};
 
@@ -18,24 +18,26 @@ use crate::select::{ClusterInputs, ClusterSource, InboundInputs, Inputs};
 pub fn build(inputs: &Inputs) -> Node {
     match inputs {
         Inputs::Cluster(inputs) => Node::Cluster(cluster(inputs)),
-        Inputs::Fixed(name) => Node::Cluster(fixed(name)),
+        Inputs::Fixed(name, families) => Node::Cluster(fixed(name, *families)),
         Inputs::RouteTable(name) => Node::RouteTable(RouteTable { name: name.clone() }),
         Inputs::VirtualHost(inputs) => Node::VirtualHost(route::virtual_host(inputs)),
         Inputs::CatchAll(policy, _) => Node::VirtualHost(catch_all(*policy)),
         Inputs::Listener(inputs) => Node::OutboundListener(OutboundListener {
             name: inputs.name.clone(),
-            // Each address of a service has a listener of its own: services may share some of them.
-            more_addresses: Arc::new([]),
+            families: inputs.families,
             chosen: Arc::clone(&inputs.chosen),
             traffic: inputs.traffic.clone(),
             fallback: inputs.fallback,
             resolves_hosts: inputs.resolves_hosts,
             access_log: inputs.access_log.clone(),
         }),
-        Inputs::VirtualOutbound(fallback, access_log) => Node::VirtualOutbound(VirtualOutbound {
-            fallback: *fallback,
-            access_log: access_log.clone(),
-        }),
+        Inputs::VirtualOutbound(fallback, access_log, families) => {
+            Node::VirtualOutbound(VirtualOutbound {
+                families: *families,
+                fallback: *fallback,
+                access_log: access_log.clone(),
+            })
+        }
         Inputs::Name(entry) => Node::NameEntry(entry.clone()),
     }
 }
@@ -44,6 +46,7 @@ pub fn build(inputs: &Inputs) -> Node {
 #[must_use]
 pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
     let InboundInputs {
+        families,
         trust_domains,
         ports,
         pools,
@@ -53,6 +56,7 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
         access_log,
     } = inputs;
     let listener = VirtualInbound {
+        families: *families,
         trust_domains: trust_domains.clone(),
         ports: Arc::clone(ports),
         passthrough: *passthrough,
@@ -63,11 +67,12 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
         let found = pools.iter().find(|(port, _)| *port == wanted);
         found.map(|(_, pool)| pool.clone()).unwrap_or_default()
     };
+    let discovery = Discovery::Inbound(*families);
     let clusters = ports.iter().map(|port| {
         let name = ClusterName::Inbound(port.port);
         Node::Cluster(Cluster {
             connection_pool: pool(port.port),
-            ..bare(name, Discovery::Inbound, UpstreamProtocol::FollowCaller)
+            ..bare(name, discovery.clone(), UpstreamProtocol::FollowCaller)
         })
     });
     let filters = AuthorizationFilterName::all().map(|name| {
@@ -100,11 +105,11 @@ fn bare(name: ClusterName, discovery: Discovery, protocol: UpstreamProtocol) -> 
     }
 }
 
-fn fixed(name: &ClusterName) -> Cluster {
+fn fixed(name: &ClusterName, families: Families) -> Cluster {
     let discovery = match name {
         ClusterName::BlackHole => Discovery::Nothing,
-        ClusterName::AllowAnyDynamicDns => Discovery::DynamicDns,
-        ClusterName::InboundPassthrough | ClusterName::Inbound(_) => Discovery::Inbound,
+        ClusterName::AllowAnyDynamicDns => Discovery::DynamicDns(families),
+        ClusterName::InboundPassthrough | ClusterName::Inbound(_) => Discovery::Inbound(families),
         ClusterName::Passthrough | ClusterName::Outbound { .. } => Discovery::OriginalDestination,
     };
     bare(name.clone(), discovery, UpstreamProtocol::FollowCaller)
@@ -114,10 +119,10 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
     let policy = &inputs.policy;
     let balancing = policy.load_balancer.as_ref();
     let load_balancer = match inputs.source {
-        ClusterSource::OriginalDestination { .. } | ClusterSource::DynamicDns => {
+        ClusterSource::OriginalDestination { .. } | ClusterSource::DynamicDns(_) => {
             LoadBalancer::Passthrough
         }
-        ClusterSource::Eds | ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_) => {
+        ClusterSource::Eds | ClusterSource::StrictDns(..) | ClusterSource::LogicalDns(..) => {
             balancing.map(|lb| lb.policy.clone()).unwrap_or_default()
         }
     };
@@ -125,9 +130,13 @@ fn cluster(inputs: &ClusterInputs) -> Cluster {
         name: inputs.name.clone(),
         discovery: match &inputs.source {
             ClusterSource::Eds => Discovery::Eds,
-            ClusterSource::StrictDns(endpoints) => Discovery::StrictDns(endpoints.clone()),
-            ClusterSource::LogicalDns(endpoints) => Discovery::LogicalDns(endpoints.clone()),
-            ClusterSource::DynamicDns => Discovery::DynamicDns,
+            ClusterSource::StrictDns(endpoints, families) => {
+                Discovery::StrictDns(endpoints.clone(), *families)
+            }
+            ClusterSource::LogicalDns(endpoints, families) => {
+                Discovery::LogicalDns(endpoints.clone(), *families)
+            }
+            ClusterSource::DynamicDns(families) => Discovery::DynamicDns(*families),
             ClusterSource::OriginalDestination { .. } => Discovery::OriginalDestination,
         },
         dns_refresh: inputs.dns_refresh,
@@ -175,8 +184,8 @@ fn automatic_tls(inputs: &ClusterInputs) -> UpstreamTls {
         } => UpstreamTls::Plaintext,
         ClusterSource::OriginalDestination { all_mesh_tls: true } => UpstreamTls::Mesh(tls()),
         // Whoever is outside of the mesh has no mutual TLS of the mesh's.
-        ClusterSource::DynamicDns => UpstreamTls::Plaintext,
-        ClusterSource::Eds | ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_) => {
+        ClusterSource::DynamicDns(_) => UpstreamTls::Plaintext,
+        ClusterSource::Eds | ClusterSource::StrictDns(..) | ClusterSource::LogicalDns(..) => {
             UpstreamTls::Auto(tls())
         }
     }

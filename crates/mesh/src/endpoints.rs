@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{Endpoint, Endpoints, Hashed, PodName};
-use model::{EndpointAddress, Labels, MtlsMode, SpiffeId};
+use model::{EndpointAddress, Families, Labels, MtlsMode, Name, SpiffeId};
 
 use crate::instance::{Instance, instances};
 use crate::key::EndpointsKey;
@@ -21,22 +21,34 @@ pub fn endpoints(mesh: &Mesh, key: &EndpointsKey, client: Option<&Proximity>) ->
     let arranging = Arranging::new(key.preference.as_ref(), client).node_local(key.node_local);
     let found = service.and_then(|service| {
         let port = service.port(key.port)?;
-        Some(of_port(mesh, service, port, &key.labels, arranging))
+        let wanted = Wanted {
+            labels: &key.labels,
+            families: key.families,
+        };
+        Some(of_port(mesh, service, port, &wanted, arranging))
     });
     Hashed::new(found.unwrap_or_default())
 }
 
-/// The endpoints of a port of a service that bear `labels`.
+/// Which endpoints a client wants.
+pub(crate) struct Wanted<'a> {
+    /// What they bear.
+    pub labels: &'a Labels,
+    /// The families of the client's addresses.
+    pub families: Families,
+}
+
+/// The endpoints of a port of a service that a client wants.
 #[must_use]
 pub(crate) fn of_port(
     mesh: &Mesh,
     service: &MeshService,
     port: &MeshPort,
-    labels: &Labels,
+    wanted: &Wanted<'_>,
     mut arranging: Arranging<'_>,
 ) -> Endpoints {
-    for instance in instances(mesh, service) {
-        if !instance.labels.contain(labels) {
+    for instance in of_families(instances(mesh, service), wanted.families) {
+        if !instance.labels.contain(wanted.labels) {
             continue;
         }
         let Some(number) = instance.port(port) else {
@@ -45,6 +57,7 @@ pub(crate) fn of_port(
         let mesh_tls = takes_mesh_tls(mesh, &instance, number);
         let endpoint = Endpoint {
             address: instance.address.clone(),
+            more_addresses: instance.more_addresses.clone().into(),
             port: number,
             weight: instance.weight.max(1),
             health: instance.health,
@@ -54,6 +67,37 @@ pub(crate) fn of_port(
         arranging.add(instance.place(), endpoint);
     }
     arranging.finish()
+}
+
+/// The instances that a client of these families reaches. A pod that it reaches by both is one of them all the same:
+/// its addresses of the other family are what is tried next.
+fn of_families(mut found: Vec<Instance>, families: Families) -> Vec<Instance> {
+    found.retain(|instance| match &instance.address {
+        EndpointAddress::Ip(address) => families.has(address),
+        EndpointAddress::Dns(_) | EndpointAddress::Unix(_) => true,
+    });
+    if families != Families::Dual {
+        return found;
+    }
+    found.sort_by(|a, b| a.address.cmp(&b.address));
+    let mut united: Vec<Instance> = Vec::with_capacity(found.len());
+    let mut places: BTreeMap<Name, usize> = BTreeMap::new();
+    for instance in found {
+        let first = instance.pod.as_ref().and_then(|pod| places.get(pod));
+        let first = first.and_then(|place| united.get_mut(*place));
+        match (first, &instance.address) {
+            (Some(first), EndpointAddress::Ip(address)) if first.ports == instance.ports => {
+                first.more_addresses.push(*address);
+            }
+            (_, _) => {
+                if let Some(pod) = &instance.pod {
+                    places.entry(pod.clone()).or_insert(united.len());
+                }
+                united.push(instance);
+            }
+        }
+    }
+    united
 }
 
 /// Whether auto mTLS calls an instance with mutual TLS: it bears the mark, and no PeerAuthentication switches it off.

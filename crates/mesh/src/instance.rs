@@ -1,5 +1,6 @@
 //! The instances of a service: everything that stands behind it, before port and subset are chosen.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{Health, Registry, WorkloadRef};
@@ -18,6 +19,10 @@ use crate::workload::{Workload, pod_key};
 pub struct Instance {
     /// Where it is reached.
     pub address: EndpointAddress,
+    /// Its further addresses, where several are one endpoint.
+    pub more_addresses: Vec<IpAddr>,
+    /// The Pod that it is, where it is one.
+    pub pod: Option<Name>,
     /// What it is called under the name of a headless service.
     pub hostname: Option<Arc<str>>,
     /// The ports that it declares by the service ports' names; a slice's are complete, others fall back.
@@ -41,7 +46,7 @@ pub struct Instance {
 }
 
 /// How an instance's port is found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstancePorts {
     /// By an EndpointSlice: what does not stand there does not exist.
     Slice(Arc<[(Option<PortName>, Port)]>),
@@ -161,6 +166,8 @@ fn of_slice(
         for address in endpoint.addresses.iter() {
             found.push(Instance {
                 address: EndpointAddress::Ip(*address),
+                more_addresses: Vec::new(),
+                pod: endpoint.pod.clone(),
                 hostname: endpoint.hostname.clone(),
                 ports: InstancePorts::Slice(Arc::clone(&spec.ports)),
                 labels: pod.as_ref().map(|p| p.labels.clone()).unwrap_or_default(),
@@ -226,6 +233,8 @@ fn of_workload(
     let hostname = hostname.filter(|(_, subdomain)| **subdomain == *service.rank.key.name.as_str());
     let instance = |address| Instance {
         address,
+        more_addresses: Vec::new(),
+        pod: workload.is_pod.then(|| object.key.name.clone()),
         hostname: hostname.map(|(hostname, _)| Arc::clone(hostname)),
         ports: InstancePorts::of_workload(workload, service),
         labels: workload.labels.clone(),
@@ -252,6 +261,8 @@ fn of_listed(mesh: &Mesh, service: &MeshService, entry: &WorkloadEntry) -> Optio
     });
     Some(Instance {
         address,
+        more_addresses: Vec::new(),
+        pod: None,
         hostname: None,
         ports: InstancePorts::Named(
             entry
@@ -282,6 +293,8 @@ fn of_own_name(service: &MeshService) -> Option<Instance> {
         Endpoints | OriginalDestination | DynamicDns => None,
         StrictDns | LogicalDns => Some(Instance {
             address: EndpointAddress::Dns(service.host.clone()),
+            more_addresses: Vec::new(),
+            pod: None,
             hostname: None,
             ports: InstancePorts::Named(Arc::new([])),
             labels: Labels::default(),

@@ -1,7 +1,7 @@
 //! What names one thing that some Envoy may need.
 
 use ir::{ClusterName, ListenerName, RouteTableName};
-use model::{HostPattern, Hostname, Labels, ObjectKey, Port, SubsetName};
+use model::{Families, HostPattern, Hostname, Labels, ObjectKey, Port, SubsetName};
 
 use crate::proximity::Preference;
 
@@ -71,4 +71,6 @@ pub struct EndpointsKey {
     pub preference: Option<Preference>,
     /// Whether a client reaches those of its own node only.
     pub node_local: bool,
+    /// The families of the client's addresses.
+    pub families: Families,
 }

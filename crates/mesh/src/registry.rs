@@ -8,7 +8,7 @@ use imbl::{OrdMap, OrdSet};
 use ir::Registry;
 use model::{Hostname, Layer, Namespace, ObjectKey, Port};
 
-use crate::allocate::allocate;
+use crate::allocate::{Allocated, allocate};
 use crate::scope::Scope;
 use crate::service::MeshService;
 
@@ -22,7 +22,7 @@ pub struct Services {
     restricted: OrdMap<Port, OrdSet<Hostname>>,
     by_namespace: OrdMap<Namespace, OrdSet<ObjectKey>>,
     allocating: OrdSet<Hostname>,
-    allocated: OrdMap<Hostname, IpAddr>,
+    allocated: OrdMap<Hostname, Allocated>,
 }
 
 impl Services {
@@ -112,12 +112,12 @@ impl Services {
             .cloned()
             .collect();
         for host in &moved {
-            if let Some(address) = before.get(host) {
+            for address in before.get(host).into_iter().flatten() {
                 change(&mut self.by_address, *address, host, false);
             }
         }
         for host in &moved {
-            if let Some(address) = now.get(host) {
+            for address in now.get(host).into_iter().flatten() {
                 change(&mut self.by_address, *address, host, true);
             }
         }
@@ -164,11 +164,8 @@ impl Services {
     #[must_use]
     pub fn addresses(&self, service: &MeshService) -> Arc<[IpAddr]> {
         if service.allocates {
-            self.allocated
-                .get(&service.host)
-                .copied()
-                .into_iter()
-                .collect()
+            let own = self.allocated.get(&service.host);
+            own.into_iter().flatten().copied().collect()
         } else {
             Arc::clone(&service.addresses)
         }
@@ -178,7 +175,8 @@ impl Services {
     #[must_use]
     pub fn bears(&self, service: &MeshService, address: IpAddr) -> bool {
         if service.allocates {
-            self.allocated.get(&service.host) == Some(&address)
+            let own = self.allocated.get(&service.host);
+            own.is_some_and(|own| own.contains(&address))
         } else {
             service.addresses.contains(&address)
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Client, ExportTo, Labels, Namespace, ObjectKey};
+use model::{Client, ExportTo, Families, Labels, Namespace, ObjectKey};
 
 use crate::apart::Group;
 use crate::mesh::Mesh;
@@ -11,6 +11,8 @@ use crate::workload::Workload;
 /// An outbound scope. Two workloads of equal scopes have equal outbound halves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
+    /// The families of the client's addresses.
+    pub families: Families,
     /// The client's namespace; none: the base, which sees what every namespace sees.
     pub namespace: Option<Namespace>,
     /// The DestinationRules whose `workloadSelector` matches the client, ordered.
@@ -20,6 +22,15 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// The base of the scopes of these families.
+    #[must_use]
+    pub fn base(families: Families) -> Self {
+        Self {
+            families,
+            ..Self::default()
+        }
+    }
+
     /// The scope of a namespace in which no client-side selector matched.
     #[must_use]
     pub fn of(namespace: Namespace) -> Self {
@@ -76,6 +87,7 @@ impl Mesh {
         let sources = self.source_labels(namespace);
         let sources = sources.filter(|wanted| labels.contain(wanted));
         Scope {
+            families: workload.families(),
             namespace: Some(namespace.clone()),
             matched: matched.cloned().collect(),
             labels: sources.cloned().collect(),

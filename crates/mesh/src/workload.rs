@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ir::WorkloadRef;
 use model::{
-    EndpointAddress, Labels, Locality, Name, Namespace, Object, ObjectKey, Port, PortName,
-    ServiceAccount, Spec, SpiffeId, TrustDomain,
+    EndpointAddress, Families, Labels, Locality, Name, Namespace, Object, ObjectKey, Port,
+    PortName, ServiceAccount, Spec, SpiffeId, TrustDomain,
 };
 
 /// Pod label: the workload takes Istio's mutual TLS. The injector sets it.
@@ -101,6 +101,12 @@ impl Workload {
             | Spec::Deployment(_)
             | Spec::MeshConfig(_) => None,
         }
+    }
+
+    /// The families of its addresses.
+    #[must_use]
+    pub fn families(&self) -> Families {
+        Families::of(&self.addresses)
     }
 
     /// Its identity.

@@ -1,6 +1,6 @@
 //! How Envoy finds the endpoints of a cluster, and how it chooses among them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use envoy::{ClusterDiscoveryType, DiscoveryType, LbPolicy};
@@ -10,8 +10,8 @@ use envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_api::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
 use envoy_api::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_api::pack;
-use ir::model::{EndpointAddress, LoadBalancer};
-use ir::{Cluster, Discovery, Endpoints};
+use ir::model::{Families, LoadBalancer};
+use ir::{Cluster, Discovery};
 
 use crate::dynamic_dns;
 use crate::endpoint::dns_assignment;
@@ -19,7 +19,9 @@ use crate::load_balancer;
 use crate::proto::{ads, duration};
 
 /// Envoy's own address when it calls the app beside it. The capture rules leave connections from it alone.
-const INBOUND_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+/// The same for an app that is called by IPv6; the agent gives it to the pod.
+const INBOUND_SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 /// How often names are looked up again where their records do not say (Istio: MeshConfig `dnsRefreshRate`).
 pub(crate) const DNS_REFRESH: Duration = Duration::from_secs(60);
 /// How far look-ups of many proxies drift apart (Istio: `PILOT_DNS_JITTER_DURATION`).
@@ -39,17 +41,17 @@ impl Way {
     pub(crate) fn of(cluster: &Cluster, name: &str) -> Self {
         match &cluster.discovery {
             Discovery::Nothing => Self::plain(DiscoveryType::Static, LbPolicy::RoundRobin),
-            Discovery::Inbound => Self {
-                bind: Some(inbound_source()),
+            Discovery::Inbound(families) => Self {
+                bind: Some(inbound_source(*families)),
                 ..Self::original()
             },
-            Discovery::DynamicDns => Self {
-                kind: dynamic_dns::cluster_type(),
+            Discovery::DynamicDns(families) => Self {
+                kind: dynamic_dns::cluster_type(*families),
                 ..Self::original()
             },
             Discovery::OriginalDestination => Self::original(),
             // `PASSTHROUGH` chooses nobody: the caller did.
-            Discovery::Eds | Discovery::StrictDns(_) | Discovery::LogicalDns(_)
+            Discovery::Eds | Discovery::StrictDns(..) | Discovery::LogicalDns(..)
                 if cluster.load_balancer == LoadBalancer::Passthrough =>
             {
                 Self::original()
@@ -64,17 +66,17 @@ impl Way {
                     load_balancer::policy(&cluster.load_balancer),
                 )
             },
-            Discovery::StrictDns(endpoints) => Self::dns(
+            Discovery::StrictDns(endpoints, families) => Self::dns(
                 cluster,
-                endpoints,
+                *families,
                 dns_assignment(name, endpoints, usize::MAX),
                 false,
             ),
-            Discovery::LogicalDns(endpoints) => {
+            Discovery::LogicalDns(endpoints, families) => {
                 let assignment = dns_assignment(name, endpoints, 1);
                 // Envoy demands exactly one endpoint of a logical DNS cluster; the strict kind may have none.
                 let is_logical = !assignment.endpoints.is_empty();
-                Self::dns(cluster, endpoints, assignment, is_logical)
+                Self::dns(cluster, *families, assignment, is_logical)
             }
         }
     }
@@ -96,7 +98,7 @@ impl Way {
     /// By DNS. Envoy's extension rather than its `STRICT_DNS` and `LOGICAL_DNS`, whose settings are deprecated.
     fn dns(
         cluster: &Cluster,
-        endpoints: &Endpoints,
+        families: Families,
         assignment: ClusterLoadAssignment,
         is_logical: bool,
     ) -> Self {
@@ -104,7 +106,7 @@ impl Way {
             dns_refresh_rate: Some(duration(cluster.dns_refresh.unwrap_or(DNS_REFRESH))),
             dns_jitter: Some(duration(DNS_JITTER)),
             respect_dns_ttl: true,
-            dns_lookup_family: family(endpoints).into(),
+            dns_lookup_family: family(families).into(),
             all_addresses_in_single_endpoint: is_logical,
             ..Default::default()
         };
@@ -122,30 +124,34 @@ impl Way {
     }
 }
 
-/// IPv4, unless the endpoints say that there is only IPv6.
-fn family(endpoints: &Endpoints) -> DnsLookupFamily {
-    let mut addresses = endpoints
-        .localities
-        .iter()
-        .flat_map(|locality| locality.endpoints.iter())
-        .map(|endpoint| &endpoint.address)
-        .peekable();
-    let only_v6 = addresses.peek().is_some()
-        && addresses.all(|address| matches!(address, EndpointAddress::Ip(IpAddr::V6(_))));
-    if only_v6 {
-        DnsLookupFamily::V6Only
-    } else {
-        DnsLookupFamily::V4Only
+/// Of both families, where there are both: the address that answers first is taken.
+fn family(families: Families) -> DnsLookupFamily {
+    match families {
+        Families::V4 => DnsLookupFamily::V4Only,
+        Families::V6 => DnsLookupFamily::V6Only,
+        Families::Dual => DnsLookupFamily::All,
     }
 }
 
-fn inbound_source() -> core::BindConfig {
+/// Envoy takes the one of the app's family.
+fn inbound_source(families: Families) -> core::BindConfig {
+    let source = |address: IpAddr| core::SocketAddress {
+        address: address.to_string(),
+        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(0)),
+        ..Default::default()
+    };
+    let (first, other) = match families {
+        Families::V4 => (INBOUND_SOURCE, None),
+        Families::V6 => (INBOUND_SOURCE_V6, None),
+        Families::Dual => (INBOUND_SOURCE, Some(INBOUND_SOURCE_V6)),
+    };
+    let other = other.map(|address| core::ExtraSourceAddress {
+        address: Some(source(address)),
+        ..Default::default()
+    });
     core::BindConfig {
-        source_address: Some(core::SocketAddress {
-            address: INBOUND_SOURCE.to_string(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(0)),
-            ..Default::default()
-        }),
+        source_address: Some(source(first)),
+        extra_source_addresses: other.into_iter().collect(),
         ..Default::default()
     }
 }
@@ -201,9 +207,18 @@ mod tests {
 
     #[test]
     fn the_app_is_called_from_an_address_that_is_not_captured() {
-        let bind = way(Discovery::Inbound, LoadBalancer::LeastRequest)
-            .bind
-            .unwrap();
-        assert_eq!(bind.source_address.unwrap().address, "127.0.0.6");
+        let sources = |families| {
+            let way = way(Discovery::Inbound(families), LoadBalancer::LeastRequest);
+            let bind = way.bind.unwrap();
+            let more = bind.extra_source_addresses.into_iter();
+            let all = bind
+                .source_address
+                .into_iter()
+                .chain(more.filter_map(|a| a.address));
+            all.map(|source| source.address).collect::<Vec<_>>()
+        };
+        assert_eq!(sources(Families::V4), ["127.0.0.6"]);
+        assert_eq!(sources(Families::V6), ["::6"]);
+        assert_eq!(sources(Families::Dual), ["127.0.0.6", "::6"]);
     }
 }

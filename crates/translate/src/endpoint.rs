@@ -7,7 +7,7 @@ use ir::model::{EndpointAddress, Locality, Port};
 use ir::{Endpoint, Endpoints, Health, LocalityEndpoints, WorkloadRef};
 use prost::Message as _;
 
-use crate::proto::{address_of, fit_weights, metadata, strings};
+use crate::proto::{address_of, fit_weights, metadata, socket_address, strings};
 use crate::telemetry::key;
 
 /// The metadata that Envoy chooses a transport socket by.
@@ -97,6 +97,7 @@ fn locality_endpoints(
 fn lb_endpoint(endpoint: &Endpoint, weight: u32) -> envoy::LbEndpoint {
     let Endpoint {
         address: location,
+        more_addresses,
         port,
         weight: _, // as the others of its locality allow
         health,
@@ -118,6 +119,12 @@ fn lb_endpoint(endpoint: &Endpoint, weight: u32) -> envoy::LbEndpoint {
         host_identifier: Some(envoy::lb_endpoint::HostIdentifier::Endpoint(
             envoy::Endpoint {
                 address: Some(address(location, *port)),
+                additional_addresses: more_addresses
+                    .iter()
+                    .map(|more| envoy::endpoint::AdditionalAddress {
+                        address: Some(socket_address(*more, port.get())),
+                    })
+                    .collect(),
                 ..Default::default()
             },
         )),

@@ -28,7 +28,9 @@ fn http_filter(filter: &HttpFilter) -> hcm::HttpFilter {
         HttpFilter::Alpn => named(alpn::NAME, alpn::config()),
         HttpFilter::Fault => named(FAULT, pack(&HttpFault::default())),
         HttpFilter::Cors => named(CORS, pack(&Cors::default())),
-        HttpFilter::DynamicForwardProxy => named(dynamic_dns::FILTER, dynamic_dns::http_filter()),
+        HttpFilter::DynamicForwardProxy(families) => {
+            named(dynamic_dns::FILTER, dynamic_dns::http_filter(*families))
+        }
         HttpFilter::Router => named("envoy.filters.http.router", pack(&Router::default())),
     }
 }

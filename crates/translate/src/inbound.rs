@@ -8,7 +8,7 @@ use ir::{ClusterName, InboundPort, InboundTraffic, VirtualInbound};
 
 use crate::inbound_chain::{Target, chains};
 use crate::listener::{
-    ANY_ADDRESS, INBOUND_PORT, http_inspector, listener, original_dst, tls_inspector,
+    INBOUND_PORT, any_address, http_inspector, listener, original_dst, tls_inspector,
 };
 use crate::reports::Reports;
 use crate::tcp_proxy::black_hole;
@@ -17,6 +17,7 @@ use crate::tcp_proxy::black_hole;
 #[must_use]
 pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Listener {
     let VirtualInbound {
+        families,
         trust_domains,
         ports,
         passthrough,
@@ -51,7 +52,7 @@ pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Li
         filter_chains,
         ..listener(
             "virtualInbound".to_owned(),
-            ANY_ADDRESS,
+            any_address(*families),
             INBOUND_PORT,
             direction,
             reports,
@@ -148,7 +149,7 @@ fn except(inspector: envoy::ListenerFilter, ports: Vec<Port>) -> envoy::Listener
 
 #[cfg(test)]
 mod tests {
-    use ir::model::TrustDomain;
+    use ir::model::{Families, TrustDomain};
     use ir::{InboundTraffic, ServiceRef};
 
     use super::*;
@@ -170,6 +171,7 @@ mod tests {
     fn listener(ports: Vec<InboundPort>) -> envoy::Listener {
         virtual_inbound(
             &VirtualInbound {
+                families: Families::V4,
                 trust_domains: TrustDomains::new(TrustDomain::cluster_local(), []),
                 ports: ports.into(),
                 passthrough: MtlsMode::default(),

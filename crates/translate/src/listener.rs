@@ -1,6 +1,6 @@
 //! What all listeners are made of: addresses, inspectors, filter chains.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
@@ -9,7 +9,7 @@ use envoy_api::envoy::extensions::filters::listener::{
     tls_inspector::v3::TlsInspector,
 };
 use envoy_api::{Any, pack};
-use ir::model::OutboundTrafficPolicy;
+use ir::model::{Families, OutboundTrafficPolicy};
 
 use crate::access_log;
 use crate::proto::{never, socket_address};
@@ -19,8 +19,6 @@ use crate::reports::Reports;
 pub const OUTBOUND_PORT: u16 = 15001;
 /// Where captured inbound connections arrive.
 pub const INBOUND_PORT: u16 = 15006;
-/// Every IPv4 address.
-pub(crate) const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// What the HTTP inspector calls HTTP.
 pub(crate) const HTTP_PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 /// What the TLS inspector calls TLS.
@@ -28,17 +26,37 @@ pub(crate) const TLS: &str = "tls";
 /// What is not TLS.
 pub(crate) const RAW: &str = "raw_buffer";
 
+/// Every address of these families.
+pub(crate) fn any_address(families: Families) -> &'static [IpAddr] {
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    match families {
+        Families::V4 => &[V4],
+        Families::V6 => &[V6],
+        Families::Dual => &[V4, V6],
+    }
+}
+
 /// A listener without chains. It waits for the first bytes as long as it takes (Istio's protocolDetectionTimeout 0s).
 pub(crate) fn listener(
     name: String,
-    address: IpAddr,
+    addresses: &[IpAddr],
     port: u16,
     direction: TrafficDirection,
     reports: Reports<'_>,
 ) -> envoy::Listener {
+    let mut addresses = addresses
+        .iter()
+        .map(|address| socket_address(*address, port));
     envoy::Listener {
         name,
-        address: Some(socket_address(address, port)),
+        address: addresses.next(),
+        additional_addresses: addresses
+            .map(|address| envoy::AdditionalAddress {
+                address: Some(address),
+                ..Default::default()
+            })
+            .collect(),
         traffic_direction: direction.into(),
         listener_filters_timeout: never(),
         continue_on_listener_filters_timeout: true,

@@ -36,10 +36,10 @@ pub(crate) fn policy(policy: &LoadBalancer) -> LbPolicy {
 /// The parameters of the policy, where it has some.
 pub(crate) fn config(cluster: &Cluster) -> Option<LbConfig> {
     match &cluster.discovery {
-        Discovery::Eds | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => {}
+        Discovery::Eds | Discovery::StrictDns(..) | Discovery::LogicalDns(..) => {}
         Discovery::OriginalDestination
-        | Discovery::DynamicDns
-        | Discovery::Inbound
+        | Discovery::DynamicDns(_)
+        | Discovery::Inbound(_)
         | Discovery::Nothing => return None,
     }
     let slow_start = || cluster.warmup.as_ref().map(slow_start);

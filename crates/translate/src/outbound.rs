@@ -4,7 +4,7 @@ use envoy_api::envoy::config::core::v3::TrafficDirection;
 use envoy_api::envoy::config::listener::v3 as envoy;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::RouteSpecifier;
-use ir::model::{EnvoyMinor, OutboundTrafficPolicy};
+use ir::model::{EnvoyMinor, Families, OutboundTrafficPolicy};
 use ir::{
     ChosenConnections, HttpFilter, OutboundListener, OutboundTraffic, PeerMetadata, RouteTableName,
     TcpBackend, VirtualOutbound,
@@ -13,10 +13,10 @@ use ir::{
 use crate::dynamic_dns;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{
-    ANY_ADDRESS, OUTBOUND_PORT, fallback_cluster, http_inspector, listener, plaintext_http,
+    OUTBOUND_PORT, any_address, fallback_cluster, http_inspector, listener, plaintext_http,
     tls_inspector,
 };
-use crate::proto::{ads, cidr, socket_address};
+use crate::proto::{ads, cidr};
 use crate::reports::Reports;
 use crate::tcp_proxy::{black_hole, tcp_proxy};
 use crate::telemetry::Reporter;
@@ -26,7 +26,7 @@ use crate::telemetry::Reporter;
 pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envoy::Listener {
     let OutboundListener {
         name,
-        more_addresses,
+        families,
         chosen,
         traffic,
         fallback,
@@ -35,8 +35,9 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
     } = outbound;
     let log = access_log.as_ref();
     let reports = Reports { log, envoy };
-    let title = name.to_string();
-    let http = |table| http(table, &title, *resolves_hosts, reports);
+    let title = name.text(*families);
+    let resolver = resolves_hosts.then_some(*families);
+    let http = |table| http(table, &title, resolver, reports);
     let mut chains = match traffic {
         // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
         OutboundTraffic::Http(table) if name.address.is_some() => Chains {
@@ -69,21 +70,15 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
     chains.choose(chosen, reports);
     let port = name.port.get();
     let direction = TrafficDirection::Outbound;
+    let own = name.address.as_ref().map(std::slice::from_ref);
     envoy::Listener {
-        additional_addresses: more_addresses
-            .iter()
-            .map(|&address| envoy::AdditionalAddress {
-                address: Some(socket_address(address, port)),
-                ..Default::default()
-            })
-            .collect(),
         bind_to_port: Some(false),
         listener_filters: chains.inspectors,
         filter_chains: chains.plain,
         default_filter_chain: chains.default,
         ..listener(
             title,
-            name.address.unwrap_or(ANY_ADDRESS),
+            own.unwrap_or(any_address(*families)),
             port,
             direction,
             reports,
@@ -95,6 +90,7 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
 #[must_use]
 pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy::Listener {
     let VirtualOutbound {
+        families,
         fallback,
         access_log,
     } = outbound;
@@ -118,7 +114,7 @@ pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy:
         filter_chains: vec![loops, rest],
         ..listener(
             "virtualOutbound".to_owned(),
-            ANY_ADDRESS,
+            any_address(*families),
             OUTBOUND_PORT,
             direction,
             reports,
@@ -187,10 +183,10 @@ fn chain(name: &str, filters: impl IntoIterator<Item = envoy::Filter>) -> envoy:
 fn http(
     table: &RouteTableName,
     listener: &str,
-    resolves_hosts: bool,
+    resolves_hosts: Option<Families>,
     reports: Reports<'_>,
 ) -> envoy::Filter {
-    let resolver = resolves_hosts.then_some(HttpFilter::DynamicForwardProxy);
+    let resolver = resolves_hosts.map(HttpFilter::DynamicForwardProxy);
     let filters = [
         HttpFilter::PeerMetadata(PeerMetadata::Send),
         HttpFilter::GrpcStats,
@@ -213,7 +209,9 @@ fn http(
 
 /// The bytes of a connection to a backend, once the name that it asks for is resolved where that decides where to.
 fn tcp_backend(backend: &TcpBackend, reports: Reports<'_>) -> Vec<envoy::Filter> {
-    let resolver = backend.resolved_on.map(dynamic_dns::sni_filter);
+    let resolver = backend
+        .resolved_on
+        .map(|(port, families)| dynamic_dns::sni_filter(port, families));
     let proxy = tcp_proxy(backend, reports.of_connections(Reporter::Source));
     resolver.into_iter().chain([proxy]).collect()
 }
@@ -237,7 +235,7 @@ mod tests {
                     address: address.map(|text| text.parse().unwrap()),
                     port: Port::new(80).unwrap(),
                 },
-                more_addresses: [].into(),
+                families: ir::model::Families::default(),
                 chosen: [].into(),
                 traffic,
                 fallback: OutboundTrafficPolicy::RegistryOnly,
@@ -296,12 +294,14 @@ mod tests {
     fn the_capturing_listener_never_calls_itself() {
         let capture = virtual_outbound(
             &VirtualOutbound {
+                families: Families::Dual,
                 fallback: OutboundTrafficPolicy::AllowAny,
                 access_log: None,
             },
             EnvoyMinor::NEWEST,
         );
         assert_eq!(capture.use_original_dst, Some(true));
+        assert_eq!(capture.additional_addresses.len(), 1, "and IPv6");
         let [loops, rest] = &*capture.filter_chains else {
             panic!("{capture:?}");
         };

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ir::{ClusterName, Endpoints, MeshAlpn, ServiceRef, UpstreamProtocol};
 use model::{
-    ClientTls, ConnectionPool, ConsistentHash, HashKey, Labels, LoadBalancer, MeshConfig, Port,
-    PortPolicy, Protocol, SpiffeId, TargetPort,
+    ClientTls, ConnectionPool, ConsistentHash, Families, HashKey, Labels, LoadBalancer, MeshConfig,
+    Port, PortPolicy, Protocol, SpiffeId, TargetPort,
 };
 
-use crate::endpoints::{facts, of_port};
+use crate::endpoints::{Wanted, facts, of_port};
 use crate::key::{ClusterKey, EndpointsKey};
 use crate::mesh::Mesh;
 use crate::proximity::{Arranging, Preference, Proximity};
@@ -48,11 +48,11 @@ pub enum ClusterSource {
     /// By EDS.
     Eds,
     /// By DNS, all addresses.
-    StrictDns(Endpoints),
+    StrictDns(Endpoints, Families),
     /// By DNS, the first address.
-    LogicalDns(Endpoints),
+    LogicalDns(Endpoints, Families),
     /// By DNS, the name that the caller asks for.
-    DynamicDns,
+    DynamicDns(Families),
     /// The caller addresses them.
     OriginalDestination {
         /// Whether there are endpoints and all of them take mutual TLS.
@@ -130,20 +130,24 @@ pub(crate) fn select(
     let facts = facts(mesh, seen.service);
     let listed = || {
         let arranging = Arranging::new(preference.as_ref(), client);
-        of_port(mesh, seen.service, seen.port, &seen.labels, arranging)
+        let wanted = Wanted {
+            labels: &seen.labels,
+            families: scope.families,
+        };
+        of_port(mesh, seen.service, seen.port, &wanted, arranging)
     };
     let source = match source_of(&seen) {
         ServiceDiscovery::Endpoints => ClusterSource::Eds,
-        ServiceDiscovery::StrictDns => ClusterSource::StrictDns(listed()),
-        ServiceDiscovery::LogicalDns => ClusterSource::LogicalDns(listed()),
-        ServiceDiscovery::DynamicDns => ClusterSource::DynamicDns,
+        ServiceDiscovery::StrictDns => ClusterSource::StrictDns(listed(), scope.families),
+        ServiceDiscovery::LogicalDns => ClusterSource::LogicalDns(listed(), scope.families),
+        ServiceDiscovery::DynamicDns => ClusterSource::DynamicDns(scope.families),
         ServiceDiscovery::OriginalDestination => ClusterSource::OriginalDestination {
             all_mesh_tls: facts.all_mesh_tls,
         },
     };
     let looks_up = matches!(
         source,
-        ClusterSource::StrictDns(_) | ClusterSource::LogicalDns(_)
+        ClusterSource::StrictDns(..) | ClusterSource::LogicalDns(..)
     );
     Some(ClusterInputs {
         name: key.name(),
@@ -182,13 +186,13 @@ fn in_all_domains(mesh: &Mesh, identities: Arc<[SpiffeId]>) -> Arc<[SpiffeId]> {
     all.into_iter().collect()
 }
 
-/// The port that is called where the name that TLS asks for is resolved; none: other things decide where to.
-pub(crate) fn resolved_on(seen: &Seen<'_>) -> Option<Port> {
+/// The port that is called where the name that TLS asks for is resolved, and of which families its addresses are; none: other things decide where to.
+pub(crate) fn resolved_on(seen: &Seen<'_>, scope: &Scope) -> Option<(Port, Families)> {
     let target = match seen.port.target {
         TargetPort::Number(number) => number,
         TargetPort::Named(_) => seen.port.number,
     };
-    (source_of(seen) == ServiceDiscovery::DynamicDns).then_some(target)
+    (source_of(seen) == ServiceDiscovery::DynamicDns).then_some((target, scope.families))
 }
 
 /// `PASSTHROUGH` turns any service into one that the caller addresses.
@@ -209,6 +213,7 @@ pub(crate) fn endpoints_key(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> Opt
         port: key.port,
         preference: preference_of(mesh, &seen),
         node_local: seen.service.node_local,
+        families: scope.families,
         labels: seen.labels,
     })
 }

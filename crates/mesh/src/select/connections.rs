@@ -209,7 +209,7 @@ fn as_ruled(mesh: &Mesh, scope: &Scope, key: &ClusterKey) -> TcpBackend {
         idle_timeout: pool.and_then(|pool| pool.tcp_idle_timeout),
         max_duration: pool.and_then(|pool| pool.max_connection_duration),
         hashes_source: cluster::hash_key(&seen.policy) == Some(&HashKey::SourceIp),
-        resolved_on: cluster::resolved_on(&seen),
+        resolved_on: cluster::resolved_on(&seen, scope),
         tunnel: seen.policy.tunnel,
         ..to
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ir::{Authorization, Hashed, InboundPort, InboundTraffic};
-use model::{AccessLog, ConnectionPool, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains};
+use model::{
+    AccessLog, ConnectionPool, Families, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains,
+};
 
 use crate::host_index::Ranked;
 use crate::instance::InstancePorts;
@@ -16,6 +18,8 @@ use crate::workload::Workload;
 /// Everything that the inbound half of a workload is built from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InboundInputs {
+    /// The families of its addresses.
+    pub families: Families,
     /// The trust domains to one of which its callers must belong.
     pub trust_domains: TrustDomains,
     /// The ports that services declare on it, ordered.
@@ -76,6 +80,7 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
         .into_iter()
         .filter(|port| !ports.contains_key(port));
     Hashed::new(InboundInputs {
+        families: workload.families(),
         trust_domains: mesh.config().trust_domains(),
         passthrough: mesh.default_mtls_mode(namespace, labels),
         passthrough_ports: own

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{ChosenConnections, ListenerName, OutboundTraffic, RouteTableName};
-use model::{AccessLog, Hostname, Layer, OutboundTrafficPolicy, Port};
+use model::{AccessLog, Families, Hostname, Layer, OutboundTrafficPolicy, Port};
 
 use crate::mesh::Mesh;
 use crate::scope::Scope;
@@ -19,6 +19,8 @@ const CAPTURE: [u16; 2] = [15001, 15006];
 pub struct ListenerInputs {
     /// Its name and address.
     pub name: ListenerName,
+    /// The families of the client's addresses.
+    pub families: Families,
     /// Connections that it tells apart.
     pub chosen: Arc<[ChosenConnections]>,
     /// What it does with all others.
@@ -39,6 +41,7 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, name: &ListenerName) -> Option<
             without_address(mesh, scope, name.port),
             http_on(mesh, scope, name.port),
         ),
+        Some(address) if !scope.families.has(&address) => return None,
         Some(address) => {
             let found = at_address(mesh, scope, address, name.port);
             (found.into_iter().collect(), false)
@@ -54,6 +57,7 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, name: &ListenerName) -> Option<
     let strangers_are_resolved = fallback == OutboundTrafficPolicy::AllowAnyDynamicDns;
     Some(ListenerInputs {
         name: name.clone(),
+        families: scope.families,
         chosen: taken.chosen,
         traffic: if http { table() } else { taken.rest },
         fallback,

@@ -19,7 +19,7 @@ pub use listener::ListenerInputs;
 pub use virtual_host::VirtualHostInputs;
 
 use ir::{ClusterName, Hashed, RouteTableName};
-use model::{AccessLog, OutboundTrafficPolicy};
+use model::{AccessLog, Families, OutboundTrafficPolicy};
 
 use crate::key::{EndpointsKey, Key, VirtualHostKey};
 use crate::mesh::Mesh;
@@ -35,8 +35,8 @@ use crate::scope::Scope;
 pub enum Inputs {
     /// A cluster of a service.
     Cluster(ClusterInputs),
-    /// A cluster that every proxy has.
-    Fixed(ClusterName),
+    /// A cluster that no service makes, for these families.
+    Fixed(ClusterName, Families),
     /// The head of a route table.
     RouteTable(RouteTableName),
     /// A virtual host.
@@ -46,7 +46,7 @@ pub enum Inputs {
     /// An outbound listener.
     Listener(ListenerInputs),
     /// The listener that captures outbound connections.
-    VirtualOutbound(OutboundTrafficPolicy, Option<AccessLog>),
+    VirtualOutbound(OutboundTrafficPolicy, Option<AccessLog>, Families),
     /// A host of the name table.
     Name(ir::NameEntry),
 }
@@ -62,7 +62,7 @@ pub fn select(mesh: &Mesh, scope: &Scope, key: &Key) -> Option<Hashed<Inputs>> {
         {
             return None;
         }
-        Key::Fixed(name) => Inputs::Fixed(name.clone()),
+        Key::Fixed(name) => Inputs::Fixed(name.clone(), families_of(name, scope)),
         Key::RouteTable(table) => {
             has_table(mesh, scope, table).then(|| Inputs::RouteTable(table.clone()))?
         }
@@ -73,7 +73,8 @@ pub fn select(mesh: &Mesh, scope: &Scope, key: &Key) -> Option<Hashed<Inputs>> {
         }
         Key::Listener(name) => Inputs::Listener(listener::select(mesh, scope, name)?),
         Key::VirtualOutbound => {
-            Inputs::VirtualOutbound(config.outbound_traffic_policy, config.access_log.clone())
+            let log = config.access_log.clone();
+            Inputs::VirtualOutbound(config.outbound_traffic_policy, log, scope.families)
         }
         Key::Name(host) => Inputs::Name(name::select(mesh, scope, host)?),
     };
@@ -115,6 +116,18 @@ pub fn nearby(
     }
     let inputs = cluster::select(mesh, scope, key, Some(client))?;
     Some(Nearby::Cluster(Hashed::new(Inputs::Cluster(inputs))))
+}
+
+/// The families as far as a cluster reads them.
+fn families_of(name: &ClusterName, scope: &Scope) -> Families {
+    match name {
+        ClusterName::InboundPassthrough
+        | ClusterName::AllowAnyDynamicDns
+        | ClusterName::Inbound(_) => scope.families,
+        ClusterName::BlackHole | ClusterName::Passthrough | ClusterName::Outbound { .. } => {
+            Families::default()
+        }
+    }
 }
 
 fn has_table(mesh: &Mesh, scope: &Scope, table: &RouteTableName) -> bool {

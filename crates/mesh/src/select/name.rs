@@ -1,8 +1,9 @@
 //! What the agents answer for a host.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ir::{NameEntry, Registry};
+use ir::{NameEntry, PodName, Registry};
 use model::Hostname;
 
 use crate::endpoints::facts;
@@ -15,8 +16,18 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<Name
         let facts = facts(mesh, service);
         (facts.addresses, facts.pods)
     } else {
-        (mesh.services().addresses(service), Arc::default())
+        (mesh.services().addresses(service), Arc::from([]))
     };
+    let of_families = |all: &[IpAddr]| -> Arc<[IpAddr]> {
+        let own = all.iter().filter(|address| scope.families.has(address));
+        own.copied().collect()
+    };
+    let addresses = of_families(&addresses);
+    let pods = pods.iter().map(|pod| PodName {
+        hostname: Arc::clone(&pod.hostname),
+        addresses: of_families(&pod.addresses),
+    });
+    let pods = pods.filter(|pod| !pod.addresses.is_empty());
     let is_alias = *host != service.host;
     let of_kubernetes = is_alias || service.registry == Registry::Kubernetes;
     let parts = host.service_parts().filter(|_| of_kubernetes);
@@ -24,7 +35,7 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, host: &Hostname) -> Option<Name
         host: host.clone(),
         addresses,
         // Their names are under the service's own.
-        pods: if is_alias { Arc::default() } else { pods },
+        pods: pods.filter(|_| !is_alias).collect(),
         registry: if of_kubernetes {
             Registry::Kubernetes
         } else {

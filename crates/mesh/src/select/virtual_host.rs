@@ -162,7 +162,9 @@ fn domains_of(mesh: &Mesh, scope: &Scope, service: &MeshService, port: Port) -> 
     }
     // An address is no name that could be resolved.
     let addresses = mesh.services().addresses(service);
-    let own = addresses.iter().filter(|_| !service.resolves_hosts());
+    let own = addresses
+        .iter()
+        .filter(|address| !service.resolves_hosts() && scope.families.has(address));
     for address in own {
         let mut bearers = mesh.services().at_address(*address);
         let first = bearers.find(|host| {

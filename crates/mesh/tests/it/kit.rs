@@ -10,7 +10,7 @@ use mesh::{
     ClusterKey, InboundInputs, Inputs, Key, Mesh, Scope, Workload, build, diagnose_all, endpoints,
     endpoints_key, pod_key, select, select_inbound,
 };
-use model::{Object, StringMatch};
+use model::{Families, Object, StringMatch};
 use testkit::Document;
 
 /// A mesh of documents of any kinds.
@@ -83,13 +83,14 @@ impl World {
         let (address, port) = to.rsplit_once(':').unwrap();
         let port = port_of(port.parse().unwrap());
         let name = |address| ListenerName { address, port };
-        let names = [
-            name(Some(address.trim_matches(['[', ']']).parse().unwrap())),
-            name(None),
-        ];
-        let found = names
+        let address = address.trim_matches(['[', ']']).parse().unwrap();
+        let scope = Scope {
+            families: Families::of(&[address]),
+            ..scope(from)
+        };
+        let found = [name(Some(address)), name(None)]
             .into_iter()
-            .find_map(|name| self.node(&scope(from), &Key::Listener(name)));
+            .find_map(|name| self.node(&scope, &Key::Listener(name)));
         match found {
             Some(Node::OutboundListener(listener)) => {
                 let chosen = listener.chosen.iter().map(choice);
@@ -176,6 +177,14 @@ impl World {
 
 pub fn scope(namespace: &str) -> Scope {
     Scope::of(namespace.parse().unwrap())
+}
+
+/// The scope of a namespace for clients of both address families.
+pub fn dual(namespace: &str) -> Scope {
+    Scope {
+        families: Families::Dual,
+        ..scope(namespace)
+    }
 }
 
 pub fn port_of(number: u16) -> model::Port {
@@ -295,6 +304,6 @@ fn clusters(backend: &TcpBackend) -> String {
     let shares: Vec<String> = backend.clusters.iter().map(share).collect();
     let port = backend
         .resolved_on
-        .map(|port| format!(" resolved on {port}"));
+        .map(|(port, _)| format!(" resolved on {port}"));
     shares.join(", ") + &port.unwrap_or_default()
 }

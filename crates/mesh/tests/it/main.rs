@@ -16,6 +16,7 @@ mod connections;
 mod diagnoses;
 mod endpoints;
 mod exports;
+mod families;
 mod inbound;
 mod names;
 mod peer_authentication;

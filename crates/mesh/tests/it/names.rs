@@ -5,11 +5,11 @@ use mesh::Key;
 use model::HostPattern;
 use testkit::{pod, service, service_entry};
 
-use crate::kit::{World, scope};
+use crate::kit::{World, dual};
 
 fn entry(world: &World, from: &str, host: &str) -> Option<ir::NameEntry> {
     let host = HostPattern::literal(host).unwrap().service_host();
-    match world.node(&scope(from), &Key::Name(host.unwrap()))? {
+    match world.node(&dual(from), &Key::Name(host.unwrap()))? {
         Node::NameEntry(entry) => Some(entry),
         other => panic!("not a name: {other:?}"),
     }

@@ -167,7 +167,7 @@ fn the_address_of_a_service_leads_to_it_unless_a_host_is_called_so() {
     let world = mesh![vip()];
     assert_eq!(world.get("web", "10.0.0.1"), "outbound|80||cart.shop");
     let hosts = world.hosts(
-        &crate::kit::scope("web"),
+        &crate::kit::dual("web"),
         ir::RouteTableName::Port(crate::kit::port_of(80)),
     );
     assert!(

@@ -135,12 +135,12 @@ fn entries_are_found_as_their_resolution_says() {
         discovery(entry("STATIC").endpoint(endpoint)),
         Discovery::Eds
     );
-    assert!(matches!(discovery(entry("DNS")), Discovery::StrictDns(_)));
+    assert!(matches!(discovery(entry("DNS")), Discovery::StrictDns(..)));
     assert!(matches!(
         discovery(entry("DNS_ROUND_ROBIN")),
-        Discovery::LogicalDns(_)
+        Discovery::LogicalDns(..)
     ));
-    let Discovery::StrictDns(endpoints) = discovery(entry("DNS")) else {
+    let Discovery::StrictDns(endpoints, _) = discovery(entry("DNS")) else {
         return;
     };
     let own = &endpoints.localities[0].endpoints[0];

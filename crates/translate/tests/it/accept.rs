@@ -48,6 +48,7 @@ fn virtual_outbound() -> VirtualOutbound {
     ];
     let formats = formats.map(|(key, format)| (key.into(), format.into()));
     VirtualOutbound {
+        families: ir::model::Families::default(),
         fallback: OutboundTrafficPolicy::AllowAny,
         access_log: access_log("/dev/null", AccessLogFormat::Json(Arc::new(formats))),
     }

@@ -1,6 +1,5 @@
 //! Nodes that set everything that can be set, at its bounds and beyond.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +72,10 @@ pub fn clusters() -> Vec<Cluster> {
             },
             ..cluster
         })
-        .chain([fixed(ClusterName::Inbound(port(8080)), Discovery::Inbound)])
+        .chain([fixed(
+            ClusterName::Inbound(port(8080)),
+            Discovery::Inbound(Families::Dual),
+        )])
         .chain(fixed_clusters())
         .collect()
 }
@@ -170,12 +172,12 @@ fn discoveries() -> [Discovery; 7] {
     ]);
     [
         Discovery::Eds,
-        Discovery::StrictDns(all.clone()),
-        Discovery::StrictDns(Endpoints::default()),
-        Discovery::LogicalDns(all),
-        Discovery::LogicalDns(Endpoints::default()),
-        Discovery::LogicalDns(endpoints(vec![unix])),
-        Discovery::DynamicDns,
+        Discovery::StrictDns(all.clone(), Families::V4),
+        Discovery::StrictDns(Endpoints::default(), Families::V6),
+        Discovery::LogicalDns(all, Families::Dual),
+        Discovery::LogicalDns(Endpoints::default(), Families::V4),
+        Discovery::LogicalDns(endpoints(vec![unix]), Families::V4),
+        Discovery::DynamicDns(Families::V4),
     ]
 }
 
@@ -189,12 +191,10 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
         access_log: access_log("/dev/null", AccessLogFormat::DefaultText),
         ..listener(traffic)
     };
-    let more: IpAddr = "127.0.0.3".parse().unwrap();
     vec![
         named(80, None, OutboundTraffic::Http(table.clone())),
         OutboundListener {
             fallback: OutboundTrafficPolicy::RegistryOnly,
-            more_addresses: Arc::new([more]),
             ..named(80, Some("127.0.0.2"), OutboundTraffic::Http(table.clone()))
         },
         named(
@@ -231,7 +231,7 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
                     idle_timeout: Some(Duration::from_secs(5)),
                     max_duration: Some(Duration::from_millis(1)),
                     hashes_source: true,
-                    resolved_on: Some(port(443)),
+                    resolved_on: Some((port(443), Families::V4)),
                     tunnel: Some(Tunnel {
                         post: true,
                         host: EndpointAddress::Ip("2001:db8::1".parse().unwrap()),

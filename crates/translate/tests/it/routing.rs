@@ -82,12 +82,18 @@ impl Setup {
             (
                 Cluster {
                     protocol: self.app_protocol,
-                    ..fixed(ClusterName::Inbound(server_port), Discovery::Inbound)
+                    ..fixed(
+                        ClusterName::Inbound(server_port),
+                        Discovery::Inbound(Families::V4),
+                    )
                 },
                 app.clone(),
             ),
             (
-                fixed(ClusterName::InboundPassthrough, Discovery::Inbound),
+                fixed(
+                    ClusterName::InboundPassthrough,
+                    Discovery::Inbound(Families::V4),
+                ),
                 app,
             ),
         ];

@@ -77,13 +77,17 @@ pub fn fixed_clusters() -> Vec<Cluster> {
     vec![
         fixed(ClusterName::BlackHole, Discovery::Nothing),
         fixed(ClusterName::Passthrough, Discovery::OriginalDestination),
-        fixed(ClusterName::InboundPassthrough, Discovery::Inbound),
+        fixed(
+            ClusterName::InboundPassthrough,
+            Discovery::Inbound(Families::V4),
+        ),
     ]
 }
 
 pub fn endpoint(number: u16, mesh_tls: bool) -> Endpoint {
     Endpoint {
         address: EndpointAddress::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        more_addresses: Arc::new(["2001:db8::7".parse().unwrap()]),
         port: port(number),
         weight: 1,
         health: Health::Healthy,
@@ -150,7 +154,7 @@ pub fn listener(traffic: OutboundTraffic) -> OutboundListener {
             address: None,
             port: port(80),
         },
-        more_addresses: Arc::new([]),
+        families: Families::V4,
         chosen: Arc::new([]),
         traffic,
         fallback: OutboundTrafficPolicy::AllowAny,
@@ -178,6 +182,7 @@ pub fn inbound_port(number: u16, traffic: InboundTraffic, mtls: MtlsMode) -> Inb
 
 pub fn inbound(ports: Vec<InboundPort>) -> VirtualInbound {
     VirtualInbound {
+        families: Families::V4,
         trust_domains: trust_domains(TrustDomain::cluster_local()),
         ports: ports.into(),
         passthrough: MtlsMode::default(),
