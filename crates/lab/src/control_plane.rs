@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::app::{Call, Outcome, call};
-use crate::inside::{CONTROL_PLANE, HOME, program};
+use crate::inside::{CONTROL_PLANE, HOME, has_ipv6, program};
 use crate::progress::{Wanted, refused};
 use crate::running::tail;
 
@@ -48,6 +48,13 @@ fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> ControlPlaneError {
     move |error| ControlPlaneError::Io(what, error)
 }
 
+fn any_address() -> String {
+    match has_ipv6() {
+        true => "[::]:15012".to_owned(),
+        false => format!("{CONTROL_PLANE}:15012"),
+    }
+}
+
 fn home(name: &str) -> PathBuf {
     Path::new(HOME).join(name)
 }
@@ -67,7 +74,7 @@ impl ControlPlane {
             arguments.extend(["--configDir".to_owned(), text(folder)]);
         }
         let rest = [
-            ("--secureGRPCAddr", format!("{CONTROL_PLANE}:15012")),
+            ("--secureGRPCAddr", any_address()),
             ("--httpAddr", HTTP.to_owned()),
             ("--monitoringAddr", "127.0.0.1:15014".to_owned()),
             ("--stateDir", text(&home("state"))),

@@ -5,12 +5,15 @@
 //! - annotation `dev.lateen.io/calls: URL`: the workload calls the URL, over and over;
 //! - annotation `dev.lateen.io/hostnames: a.example.com,b.example.com`: the cluster's name server knows the workload by
 //!   these names, as the world outside of the mesh would;
+//! - annotation `dev.lateen.io/families: IPv6`, or `IPv4,IPv6`: the families of the Pod's addresses, where they are not
+//!   IPv4 alone;
 //! - label `sidecar.istio.io/inject: "false"`: no proxy and no captured traffic.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use istio_api::IntOrString;
+use model::Families;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -18,6 +21,9 @@ use serde_json::{Map, Value};
 pub const CALLS: &str = "dev.lateen.io/calls";
 /// The annotation with the names that a workload has outside of the mesh.
 pub const HOSTNAMES: &str = "dev.lateen.io/hostnames";
+
+/// The annotation with the families of a Pod's addresses.
+pub const FAMILIES: &str = "dev.lateen.io/families";
 
 /// The parts of a folder that become processes and endpoints.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,6 +83,19 @@ impl Workload {
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.labels.get("version").map(String::as_str)
+    }
+
+    /// The families of the addresses that it is given.
+    #[must_use]
+    pub fn families(&self) -> Families {
+        let written = self.annotations.get(FAMILIES).map(String::as_str);
+        let has =
+            |family| written.is_some_and(|text| text.split(',').any(|one| one.trim() == family));
+        match (has("IPv4"), has("IPv6")) {
+            (_, false) => Families::V4,
+            (false, true) => Families::V6,
+            (true, true) => Families::Dual,
+        }
     }
 
     /// `namespace/name`.

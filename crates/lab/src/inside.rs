@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,10 @@ use crate::command::run;
 pub const CONTROL_PLANE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Where the cluster's name server listens.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
+/// The same of IPv6.
+pub const CONTROL_PLANE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The same of IPv6.
+pub const NAME_SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10);
 /// The bridge.
 pub const BRIDGE: &str = "mesh0";
 /// The folder of all files of the mesh.
@@ -178,7 +182,22 @@ fn bridge() -> io::Result<()> {
          link set {BRIDGE} up\n\
          route add default dev {BRIDGE}\n"
     );
+    run("ip", &["-batch", "-"], &script)?;
+    if !has_ipv6() {
+        return Ok(());
+    }
+    let script = format!(
+        "addr add {CONTROL_PLANE_V6}/64 dev {BRIDGE} nodad\n\
+         addr add {NAME_SERVER_V6}/128 dev {BRIDGE} nodad\n\
+         route add ::/0 dev {BRIDGE}\n"
+    );
     run("ip", &["-batch", "-"], &script).map(drop)
+}
+
+/// Whether the kernel knows IPv6.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
 }
 
 /// Ends this process, and with it the namespace, when the process outside has died.

@@ -26,8 +26,8 @@ use crate::inside::{APP_USER, BRIDGE, PROXY_USER, folder, program};
 pub struct Workload {
     /// A number of its own: the name of its end of the cable.
     pub number: u32,
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
     /// Its folder, for the app's socket, the agent's files and what they write.
     pub home: PathBuf,
     /// The text of its `/etc/resolv.conf`.
@@ -108,7 +108,7 @@ fn end_all_but(spared: Option<u32>) -> io::Result<()> {
 /// A cable between this network namespace and the bridge. Every address is a neighbour: no routes to care for.
 fn attach(workload: &Workload) -> io::Result<()> {
     let Workload {
-        number, address, ..
+        number, addresses, ..
     } = workload;
     let (me, port) = (std::process::id(), format!("v{number}"));
     let outside = format!(
@@ -120,12 +120,16 @@ fn attach(workload: &Workload) -> io::Result<()> {
         &["--net=/proc/1/ns/net", "ip", "-batch", "-"],
         &outside,
     )?;
-    let inside = format!(
-        "link set lo up\n\
-         addr add {address}/16 dev eth0\n\
-         link set eth0 up\n\
-         route add default dev eth0\n"
-    );
+    let mut inside = "link set lo up\nlink set eth0 up\n".to_owned();
+    for address in addresses {
+        // Nobody else has it: no detection need be waited for.
+        inside.push_str(&match address {
+            IpAddr::V4(own) => format!("addr add {own}/16 dev eth0\nroute add default dev eth0\n"),
+            IpAddr::V6(own) => {
+                format!("addr add {own}/64 dev eth0 nodad\nroute add ::/0 dev eth0\n")
+            }
+        });
+    }
     run("ip", &["-batch", "-"], &inside)?;
     // As Kubernetes' container runtimes do: an app may listen on port 80 without being root.
     fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
@@ -149,7 +153,7 @@ fn own_files(workload: &Workload) -> io::Result<()> {
     let files = [
         ("resolv.conf", workload.resolver.as_str()),
         ("nsswitch.conf", "hosts: files dns\n"),
-        ("hosts", "127.0.0.1 localhost\n"),
+        ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ];
     for (name, text) in files {
         let (own, target) = (home.join(name), Path::new("/etc").join(name));

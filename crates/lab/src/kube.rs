@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use model::Families;
 use serde_json::{Value, json};
 
 use crate::folder::{Folder, HOSTNAMES, Origin, Service, Workload};
@@ -19,22 +20,32 @@ use crate::progress::marker;
 
 /// Addresses of Pods: the part of 198.18.0.0/16 above the mesh's own.
 const FIRST_POD: u32 = u32::from_be_bytes([198, 18, 1, 1]);
+/// The same of IPv6.
+const FIRST_POD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 1, 0, 0, 1);
 /// Addresses of Services, for Pods without a proxy: 198.19.128.0/17.
 const FIRST_SERVICE: u32 = u32::from_be_bytes([198, 19, 128, 1]);
 
 /// Addresses that were given and are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    pods: BTreeMap<String, IpAddr>,
-    services: BTreeMap<String, IpAddr>,
+    pods: BTreeMap<String, u32>,
+    services: BTreeMap<String, u32>,
 }
 
 impl Addresses {
-    /// The address of a workload; the same each time.
-    pub fn of(&mut self, workload: &Workload) -> IpAddr {
-        workload
-            .address
-            .unwrap_or_else(|| give(&mut self.pods, workload.key(), FIRST_POD))
+    /// The addresses of a workload; the same each time.
+    pub fn of(&mut self, workload: &Workload) -> Vec<IpAddr> {
+        if let Some(own) = workload.address {
+            return vec![own];
+        }
+        let number = number(&mut self.pods, workload.key());
+        let v4 = Ipv4Addr::from_bits(FIRST_POD + number).into();
+        let v6 = Ipv6Addr::from_bits(FIRST_POD_V6.to_bits() + u128::from(number)).into();
+        match workload.families() {
+            Families::V4 => vec![v4],
+            Families::V6 => vec![v6],
+            Families::Dual => vec![v4, v6],
+        }
     }
 
     fn of_service(&mut self, service: &Service) -> Option<IpAddr> {
@@ -42,17 +53,16 @@ impl Addresses {
             Some(address) => address.parse().ok(),
             None => {
                 let key = format!("{}/{}", service.namespace, service.name);
-                Some(give(&mut self.services, key, FIRST_SERVICE))
+                let number = number(&mut self.services, key);
+                Some(Ipv4Addr::from_bits(FIRST_SERVICE + number).into())
             }
         }
     }
 }
 
-fn give(given: &mut BTreeMap<String, IpAddr>, key: String, first: u32) -> IpAddr {
-    let next = first + u32::try_from(given.len()).unwrap_or(0);
-    *given
-        .entry(key)
-        .or_insert_with(|| IpAddr::V4(Ipv4Addr::from_bits(next)))
+fn number(given: &mut BTreeMap<String, u32>, key: String) -> u32 {
+    let next = u32::try_from(given.len()).unwrap_or(0);
+    *given.entry(key).or_insert(next)
 }
 
 /// What Kubernetes says about a folder.
@@ -75,7 +85,7 @@ pub fn cluster(folder: &Folder, addresses: &mut Addresses) -> Cluster {
         if workload.origin == Origin::Pod {
             cluster
                 .objects
-                .push(running(workload, addresses.of(workload)));
+                .push(running(workload, &addresses.of(workload)));
         }
         for name in workload
             .annotations
@@ -84,7 +94,7 @@ pub fn cluster(folder: &Folder, addresses: &mut Addresses) -> Cluster {
             .flat_map(|names| names.split(','))
         {
             let known = cluster.names.entry(name.trim().to_lowercase()).or_default();
-            known.push(addresses.of(workload));
+            known.extend(addresses.of(workload));
         }
     }
     let mut rules = String::from("*nat\n");
@@ -93,7 +103,10 @@ pub fn cluster(folder: &Folder, addresses: &mut Addresses) -> Cluster {
             .workloads
             .values()
             .filter(|workload| workload.origin == Origin::Pod && service.selects(workload))
-            .map(|workload| (workload, addresses.of(workload)))
+            .flat_map(|workload| {
+                let own = addresses.of(workload).into_iter();
+                own.map(move |address| (workload, address))
+            })
             .collect();
         cluster.objects.extend(slices(service, &pods));
         name(service, &pods, addresses, &mut cluster.names);
@@ -158,7 +171,7 @@ fn mesh_config(folder: &Folder) -> Value {
 }
 
 /// The Pod as it runs: with its address, and where it has a proxy with the injector's label.
-fn running(workload: &Workload, address: IpAddr) -> Value {
+fn running(workload: &Workload, addresses: &[IpAddr]) -> Value {
     let mut pod = workload.document.clone();
     let metadata = pod.get_mut("metadata").and_then(Value::as_object_mut);
     if let Some(metadata) = metadata.filter(|_| workload.is_injected()) {
@@ -168,10 +181,11 @@ fn running(workload: &Workload, address: IpAddr) -> Value {
         }
     }
     if let Some(pod) = pod.as_object_mut() {
+        let all: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
         let status = json!({
             "phase": "Running",
-            "podIP": address.to_string(),
-            "podIPs": [{ "ip": address.to_string() }],
+            "podIP": addresses.first(),
+            "podIPs": all,
             "conditions": [{ "type": "Ready", "status": "True" }],
         });
         pod.insert("status".to_owned(), status);
@@ -179,9 +193,9 @@ fn running(workload: &Workload, address: IpAddr) -> Value {
     pod
 }
 
-/// One slice for each way in which the Service's ports resolve; with numbers as targets that is one.
+/// One slice for each family and each way in which the Service's ports resolve; with numbers as targets that is one.
 fn slices(service: &Service, pods: &[(&Workload, IpAddr)]) -> Vec<Value> {
-    let mut by_ports = BTreeMap::<Vec<(Option<String>, u16)>, Vec<Value>>::new();
+    let mut by_ports = BTreeMap::<(bool, Vec<(Option<String>, u16)>), Vec<Value>>::new();
     for (pod, address) in pods {
         let ports = service.ports.iter();
         let ports = ports.filter_map(|port| Some((port.name.clone(), port.resolve(pod)?)));
@@ -196,17 +210,21 @@ fn slices(service: &Service, pods: &[(&Workload, IpAddr)]) -> Vec<Value> {
         {
             fields.insert("hostname".to_owned(), json!(hostname));
         }
-        by_ports.entry(ports.collect()).or_default().push(endpoint);
+        let group = (address.is_ipv6(), ports.collect());
+        by_ports.entry(group).or_default().push(endpoint);
     }
     let groups = by_ports.into_iter().enumerate();
     groups
-        .map(|(number, (ports, endpoints))| slice(service, number, &ports, &endpoints))
+        .map(|(number, ((is_v6, ports), endpoints))| {
+            let kind = if is_v6 { "IPv6" } else { "IPv4" };
+            slice(service, (number, kind), &ports, &endpoints)
+        })
         .collect()
 }
 
 fn slice(
     service: &Service,
-    number: usize,
+    (number, kind): (usize, &str),
     ports: &[(Option<String>, u16)],
     endpoints: &[Value],
 ) -> Value {
@@ -222,7 +240,7 @@ fn slice(
             "namespace": service.namespace,
             "labels": { "kubernetes.io/service-name": service.name },
         },
-        "addressType": "IPv4",
+        "addressType": kind,
         "endpoints": endpoints,
         "ports": ports,
     })
@@ -242,7 +260,8 @@ fn name(
                 .as_ref()
                 .filter(|(_, subdomain)| *subdomain == service.name)
             {
-                names.insert(format!("{hostname}.{fqdn}"), vec![*address]);
+                let known = names.entry(format!("{hostname}.{fqdn}")).or_default();
+                known.push(*address);
             }
         }
         names.insert(fqdn, pods.iter().map(|(_, address)| *address).collect());
@@ -256,6 +275,7 @@ fn lead(service: &Service, address: IpAddr, pods: &[(&Workload, IpAddr)], rules:
     for port in &service.ports {
         let targets: BTreeSet<String> = pods
             .iter()
+            .filter(|(_, address)| address.is_ipv4())
             .filter_map(|(pod, address)| Some(format!("{address}:{}", port.resolve(pod)?)))
             .collect();
         for (index, target) in targets.iter().enumerate() {

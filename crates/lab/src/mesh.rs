@@ -186,7 +186,7 @@ impl Mesh {
         let start = Start {
             workload,
             number: self.number,
-            address: self.addresses.of(workload),
+            addresses: self.addresses.of(workload),
             token,
             trust_domain: &self.trust_domain,
             rules: &self.rules,
@@ -241,7 +241,7 @@ impl Mesh {
     /// The address of a workload that runs.
     pub fn address(&mut self, key: &str) -> Option<IpAddr> {
         let running = self.running.get(key)?;
-        Some(self.addresses.of(&running.workload))
+        self.addresses.of(&running.workload).first().copied()
     }
 
     /// What a workload's agent and Envoy wrote so far, its access log among it.

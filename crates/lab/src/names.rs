@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 
-use crate::inside::NAME_SERVER;
+use crate::inside::{NAME_SERVER, NAME_SERVER_V6, has_ipv6};
 
 /// Names, lower case and without the last dot, and their addresses.
 pub type Names = BTreeMap<String, Vec<IpAddr>>;
@@ -22,8 +22,15 @@ pub type Names = BTreeMap<String, Vec<IpAddr>>;
 /// # Errors
 /// The port cannot be bound.
 pub async fn serve(names: watch::Receiver<Names>) -> io::Result<()> {
-    let udp = Arc::new(UdpSocket::bind((NAME_SERVER, 53)).await?);
-    let tcp = TcpListener::bind((NAME_SERVER, 53)).await?;
+    if has_ipv6() {
+        serve_at(NAME_SERVER_V6.into(), names.clone()).await?;
+    }
+    serve_at(NAME_SERVER.into(), names).await
+}
+
+async fn serve_at(address: IpAddr, names: watch::Receiver<Names>) -> io::Result<()> {
+    let udp = Arc::new(UdpSocket::bind((address, 53)).await?);
+    let tcp = TcpListener::bind((address, 53)).await?;
     let known = names.clone();
     tokio::spawn(async move {
         let mut buffer = vec![0; 4096];

@@ -15,7 +15,9 @@ use tokio::time::timeout;
 
 use crate::app::{self, App, Call, Outcome};
 use crate::folder::Workload;
-use crate::inside::{CONTROL_PLANE, HOME, NAME_SERVER, PROXY_USER, folder, program};
+use crate::inside::{
+    CONTROL_PLANE, CONTROL_PLANE_V6, HOME, NAME_SERVER, NAME_SERVER_V6, PROXY_USER, folder, program,
+};
 use crate::keeper;
 use crate::mesh::MeshError;
 
@@ -29,8 +31,8 @@ pub(crate) struct Start<'a> {
     pub workload: &'a Workload,
     /// A number that no other has.
     pub number: u32,
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
     /// Its join token; none: it has no proxy.
     pub token: Option<String>,
     /// The mesh's trust domain.
@@ -45,6 +47,7 @@ pub(crate) struct Running {
     /// What it is.
     pub workload: Workload,
     home: PathBuf,
+    loopback: &'static str,
     keeper: Child,
     orders: ChildStdin,
     said: Lines<BufReader<ChildStdout>>,
@@ -62,6 +65,10 @@ impl Start<'_> {
             .join(&workload.namespace)
             .join(&workload.name);
         folder(&home, 0o755)?;
+        let loopback = match has_v4(&self.addresses) {
+            true => "127.0.0.1",
+            false => "[::1]",
+        };
         let spec = serde_json::to_string(&self.spec(&home)?)?;
         let mut keeper = Command::new(program("lateen"))
             .args(["lab-keeper", &spec])
@@ -74,6 +81,7 @@ impl Start<'_> {
         Ok(Running {
             workload: workload.clone(),
             home,
+            loopback,
             keeper,
             orders,
             said: BufReader::new(said).lines(),
@@ -87,8 +95,7 @@ impl Start<'_> {
             Some(token) => {
                 own_file(&home.join("token"), token, 0o400)?;
                 own_file(&home.join("agent.log"), "", 0o644)?;
-                let address = self.address.to_string();
-                let arguments = proxy_arguments(workload, home, &address, self.trust_domain);
+                let arguments = proxy_arguments(workload, home, &self.addresses, self.trust_domain);
                 Some(keeper::Proxy { arguments })
             }
         };
@@ -103,8 +110,8 @@ impl Start<'_> {
         let rules = if proxy.is_none() { self.rules } else { "" };
         Ok(keeper::Workload {
             number: self.number,
-            address: self.address,
-            resolver: resolver(&workload.namespace),
+            resolver: resolver(&workload.namespace, &self.addresses),
+            addresses: self.addresses.clone(),
             app,
             rules: rules.to_owned(),
             proxy,
@@ -151,7 +158,7 @@ impl Running {
 
     /// Whether its proxy is ready.
     pub async fn is_ready(&self) -> bool {
-        let call = Call::get("http://127.0.0.1:15021/healthz/ready");
+        let call = Call::get(&format!("http://{}:15021/healthz/ready", self.loopback));
         let Ok(mut outcomes) = self
             .tell(&app::Command::Calls {
                 call,
@@ -204,15 +211,23 @@ pub(crate) fn same(a: &Workload, b: &Workload) -> bool {
             w.labels.clone(),
             w.service_account.clone(),
             w.ports.clone(),
-            w.address,
+            (w.address, w.families()),
         )
     };
     told(a) == told(b)
 }
 
-fn resolver(namespace: &str) -> String {
+fn has_v4(addresses: &[IpAddr]) -> bool {
+    addresses.iter().any(IpAddr::is_ipv4)
+}
+
+fn resolver(namespace: &str, addresses: &[IpAddr]) -> String {
+    let server: IpAddr = match has_v4(addresses) {
+        true => NAME_SERVER.into(),
+        false => NAME_SERVER_V6.into(),
+    };
     format!(
-        "nameserver {NAME_SERVER}\n\
+        "nameserver {server}\n\
          search {namespace}.svc.cluster.local svc.cluster.local cluster.local\n\
          options ndots:5\n"
     )
@@ -221,7 +236,7 @@ fn resolver(namespace: &str) -> String {
 fn proxy_arguments(
     workload: &Workload,
     home: &Path,
-    address: &str,
+    addresses: &[IpAddr],
     trust_domain: &str,
 ) -> Vec<String> {
     let mut labels = workload.labels.clone();
@@ -230,9 +245,14 @@ fn proxy_arguments(
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
+    let control_plane = match has_v4(addresses) {
+        true => format!("{CONTROL_PLANE}:15012"),
+        false => format!("[{CONTROL_PLANE_V6}]:15012"),
+    };
+    let own: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let arguments = [
-        ("--discoveryAddress", format!("{CONTROL_PLANE}:15012")),
+        ("--discoveryAddress", control_plane),
         ("--serverName", "istiod.istio-system.svc".to_owned()),
         ("--rootCert", path(Path::new(HOME).join("root-cert.pem"))),
         ("--tokenFile", path(home.join("token"))),
@@ -241,7 +261,7 @@ fn proxy_arguments(
         ("--serviceAccount", workload.service_account.clone()),
         ("--workload", workload.name.clone()),
         ("--labels", labels.join(",")),
-        ("--ip", address.to_owned()),
+        ("--ip", own.join(",")),
         ("--trustDomain", trust_domain.to_owned()),
         ("--envoy", path(program("envoy"))),
         ("--workDir", path(home.join("agent"))),
