@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{AccessLog, Families, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains, Tunnel};
+use model::{
+    Families, ListenerSettings, MtlsMode, OutboundTrafficPolicy, Port, TrustDomains, Tunnel,
+};
 
 use crate::{ClusterName, ListenerName, RouteTableName, ServiceRef};
 
@@ -23,8 +25,8 @@ pub struct OutboundListener {
     pub fallback: OutboundTrafficPolicy,
     /// Whether some of its requests go to the addresses of the host that they name.
     pub resolves_hosts: bool,
-    /// Where it logs.
-    pub access_log: Option<AccessLog>,
+    /// What holds for every listener.
+    pub settings: ListenerSettings,
 }
 
 /// Connections that an outbound listener tells apart, and where their bytes go.
@@ -100,8 +102,8 @@ pub struct VirtualOutbound {
     pub families: Families,
     /// What happens to connections that no other listener takes.
     pub fallback: OutboundTrafficPolicy,
-    /// Where it logs.
-    pub access_log: Option<AccessLog>,
+    /// What holds for every listener.
+    pub settings: ListenerSettings,
 }
 
 /// The listener that captures inbound connections (15006): one set of chains a port of the workload.
@@ -117,8 +119,8 @@ pub struct VirtualInbound {
     pub passthrough: MtlsMode,
     /// Further ports with a `portLevelMtls` of their own that no service declares, ordered.
     pub passthrough_ports: Arc<[(Port, MtlsMode)]>,
-    /// Where it logs.
-    pub access_log: Option<AccessLog>,
+    /// What holds for every listener.
+    pub settings: ListenerSettings,
 }
 
 /// One port of the workload.

@@ -38,7 +38,7 @@ pub use http_route::*;
 pub use kinds::{KINDS, KindInfo, NETWORKING, SECURITY};
 pub use mesh_config::{
     AccessLogEncoding, LabelExpression, LabelSelector, MeshConfig, MeshH2UpgradePolicy,
-    OutboundTrafficPolicy, OutboundTrafficPolicyMode,
+    NormalizationType, OutboundTrafficPolicy, OutboundTrafficPolicyMode, ProxyPathNormalization,
 };
 pub use object::{Object, ObjectMeta};
 pub use peer_authentication::*;

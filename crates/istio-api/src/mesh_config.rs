@@ -86,6 +86,13 @@ pub struct MeshConfig {
     )]
     #[serde(deserialize_with = "nullable")]
     pub default_destination_rule_export_to: Vec<String>,
+    /// `pathNormalization`: into which form paths are brought; absent means `BASE`.
+    #[serde(skip_serializing_if = "unset", alias = "path_normalization")]
+    pub path_normalization: Option<ProxyPathNormalization>,
+    /// `protocolDetectionTimeout`: duration for which the first bytes of a connection are waited for; absent or 0 means
+    /// as long as it takes.
+    #[serde(skip_serializing_if = "unset", alias = "protocol_detection_timeout")]
+    pub protocol_detection_timeout: Option<String>,
     /// All other fields by the name that the user wrote: Istio's if in [`KNOWN`].
     #[serde(flatten)]
     pub rest: BTreeMap<String, serde_json::Value>,
@@ -138,6 +145,31 @@ proto_enum! {
         AllowAny = 1 => "ALLOW_ANY",
         /// Anywhere; the hosts of requests are resolved by the proxy.
         AllowAnyDynamicDns = 2 => "ALLOW_ANY_DYNAMIC_DNS",
+    }
+}
+
+/// The form of paths (`pathNormalization`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProxyPathNormalization {
+    /// `normalization`: the form.
+    #[serde(skip_serializing_if = "unset")]
+    pub normalization: Option<NormalizationType>,
+}
+
+proto_enum! {
+    /// The forms of paths (`MeshConfig.ProxyPathNormalization.NormalizationType`).
+    NormalizationType {
+        /// As `BASE`.
+        Default = 0 => "DEFAULT",
+        /// As they are.
+        None = 1 => "NONE",
+        /// RFC 3986.
+        Base = 2 => "BASE",
+        /// As `BASE`, with `//` as `/`.
+        MergeSlashes = 3 => "MERGE_SLASHES",
+        /// As `MERGE_SLASHES`, with `%2F` and `%5C` decoded.
+        DecodeAndMergeSlashes = 4 => "DECODE_AND_MERGE_SLASHES",
     }
 }
 
@@ -206,10 +238,6 @@ pub const KNOWN: &[&str] = &[
     "mesh_mTLS",
     "outboundClusterStatName",
     "outbound_cluster_stat_name",
-    "pathNormalization",
-    "path_normalization",
-    "protocolDetectionTimeout",
-    "protocol_detection_timeout",
     "proxyHttpPort",
     "proxyInboundListenPort",
     "proxyListenPort",

@@ -29,13 +29,13 @@ pub fn build(inputs: &Inputs) -> Node {
             traffic: inputs.traffic.clone(),
             fallback: inputs.fallback,
             resolves_hosts: inputs.resolves_hosts,
-            access_log: inputs.access_log.clone(),
+            settings: inputs.settings.clone(),
         }),
-        Inputs::VirtualOutbound(fallback, access_log, families) => {
+        Inputs::VirtualOutbound(fallback, settings, families) => {
             Node::VirtualOutbound(VirtualOutbound {
                 families: *families,
                 fallback: *fallback,
-                access_log: access_log.clone(),
+                settings: settings.clone(),
             })
         }
         Inputs::Name(entry) => Node::NameEntry(entry.clone()),
@@ -53,7 +53,7 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
         passthrough,
         passthrough_ports,
         authorization,
-        access_log,
+        settings,
     } = inputs;
     let listener = VirtualInbound {
         families: *families,
@@ -61,7 +61,7 @@ pub fn build_inbound(inputs: &InboundInputs) -> Vec<Node> {
         ports: Arc::clone(ports),
         passthrough: *passthrough,
         passthrough_ports: Arc::clone(passthrough_ports),
-        access_log: access_log.clone(),
+        settings: settings.clone(),
     };
     let pool = |wanted| {
         let found = pools.iter().find(|(port, _)| *port == wanted);

@@ -14,8 +14,8 @@ use crate::{
 pub struct MeshConfig {
     /// `outboundTrafficPolicy.mode`.
     pub outbound_traffic_policy: OutboundTrafficPolicy,
-    /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding`; none: no access log.
-    pub access_log: Option<AccessLog>,
+    /// What is said of every listener.
+    pub listeners: ListenerSettings,
     /// `trustDomain`.
     pub trust_domain: TrustDomain,
     /// `trustDomainAliases`.
@@ -59,7 +59,7 @@ impl Default for MeshConfig {
     fn default() -> Self {
         Self {
             outbound_traffic_policy: OutboundTrafficPolicy::AllowAny,
-            access_log: None,
+            listeners: ListenerSettings::default(),
             trust_domain: TrustDomain::cluster_local(),
             trust_domain_aliases: Arc::new([]),
             root_namespace: Namespace::istio_system(),
@@ -87,6 +87,32 @@ pub enum OutboundTrafficPolicy {
     RegistryOnly,
     /// `ALLOW_ANY_DYNAMIC_DNS`: requests go to the addresses of the host that they name, connections pass as they are.
     AllowAnyDynamicDns,
+}
+
+/// What MeshConfig says of every listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenerSettings {
+    /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding`; none: no access log.
+    pub access_log: Option<AccessLog>,
+    /// `pathNormalization.normalization`.
+    pub path_normalization: PathNormalization,
+    /// `protocolDetectionTimeout`: how long the first bytes of a connection are waited for, before it counts as neither
+    /// TLS nor HTTP; none: as long as it takes.
+    pub protocol_detection_timeout: Option<Duration>,
+}
+
+/// `pathNormalization.normalization`: into which form paths are brought before anything looks at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathNormalization {
+    /// `NONE`: they stay as they are.
+    None,
+    /// `BASE` and `DEFAULT`: RFC 3986, so that `/a/../b` is `/b`.
+    #[default]
+    Base,
+    /// `MERGE_SLASHES`: as `BASE`, and `//` is `/`.
+    MergeSlashes,
+    /// `DECODE_AND_MERGE_SLASHES`: as `MERGE_SLASHES`, and `%2F` and `%5C` are `/` and `\\`.
+    DecodeAndMergeSlashes,
 }
 
 /// Where and how requests are logged.

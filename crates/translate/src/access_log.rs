@@ -8,8 +8,8 @@ use envoy_api::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQu
 use envoy_api::{Any, pack};
 use ir::model::{AccessLog, AccessLogFormat, format};
 
+use crate::common::Common;
 use crate::proto::{format_string, string_value};
-use crate::reports::Reports;
 
 /// Istio's default text format.
 const TEXT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% \
@@ -59,24 +59,24 @@ const JSON: [(&str, &str); 24] = [
 const ABSENT: &str = "-";
 
 /// The log of requests.
-pub(crate) fn of_requests(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
-    file_logger(reports, None)
+pub(crate) fn of_requests(common: Common<'_>) -> Vec<accesslog::AccessLog> {
+    file_logger(common, None)
 }
 
 /// The log of connections, one line when each ends.
-pub(crate) fn of_connections(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn of_connections(common: Common<'_>) -> Vec<accesslog::AccessLog> {
     let end = only(AccessLogType::TcpConnectionEnd);
-    file_logger(reports, Some(end))
+    file_logger(common, Some(end))
 }
 
 /// The log of connections that no filter chain of the listener takes: nothing else would tell of them.
-pub(crate) fn of_strays(reports: Reports<'_>) -> Vec<accesslog::AccessLog> {
+pub(crate) fn of_strays(common: Common<'_>) -> Vec<accesslog::AccessLog> {
     let no_route = accesslog::access_log_filter::FilterSpecifier::ResponseFlagFilter(
         accesslog::ResponseFlagFilter {
             flags: vec!["NR".to_owned()],
         },
     );
-    file_logger(reports, Some(filter(no_route)))
+    file_logger(common, Some(filter(no_route)))
 }
 
 /// Lets only logs of one type through.
@@ -109,11 +109,11 @@ pub(crate) fn logger(
 }
 
 fn file_logger(
-    reports: Reports<'_>,
+    common: Common<'_>,
     filter: Option<accesslog::AccessLogFilter>,
 ) -> Vec<accesslog::AccessLog> {
-    let Reports { log, envoy } = reports;
-    let Some(AccessLog { path, format }) = log else {
+    let envoy = common.envoy;
+    let Some(AccessLog { path, format }) = &common.settings.access_log else {
         return Vec::new();
     };
     let fit = |format: &str| format::fitted(format, envoy, ABSENT);

@@ -5,6 +5,7 @@ use envoy_api::envoy::config::listener::v3 as listener;
 use envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager as manager;
 use ir::HttpFilter;
+use ir::model::PathNormalization;
 
 use crate::http_filter::http_filters;
 use crate::listener::network_filter;
@@ -20,6 +21,8 @@ pub(crate) struct HttpConnection {
     pub filters: Vec<HttpFilter>,
     /// Where requests are logged and counted.
     pub access_log: Vec<AccessLog>,
+    /// Into which form paths are brought.
+    pub paths: PathNormalization,
     /// What the app is told of the client's certificate.
     pub client_certificate: ClientCertificate,
 }
@@ -40,6 +43,7 @@ pub(crate) fn http_connection(connection: HttpConnection) -> listener::Filter {
         routes,
         filters,
         access_log,
+        paths,
         client_certificate,
     } = connection;
     let (forward, details) = match client_certificate {
@@ -58,7 +62,14 @@ pub(crate) fn http_connection(connection: HttpConnection) -> listener::Filter {
         upgrade_type: "websocket".to_owned(),
         ..Default::default()
     };
-    let escaped_slashes = manager::PathWithEscapedSlashesAction::KeepUnchanged;
+    let escaped_slashes = match paths {
+        PathNormalization::None | PathNormalization::Base | PathNormalization::MergeSlashes => {
+            manager::PathWithEscapedSlashesAction::KeepUnchanged
+        }
+        PathNormalization::DecodeAndMergeSlashes => {
+            manager::PathWithEscapedSlashesAction::UnescapeAndForward
+        }
+    };
     network_filter(
         "envoy.filters.network.http_connection_manager",
         &hcm::HttpConnectionManager {
@@ -75,9 +86,8 @@ pub(crate) fn http_connection(connection: HttpConnection) -> listener::Filter {
             generate_request_id: Some(true),
             proxy_100_continue: true,
             upgrade_configs: vec![websocket],
-            // Istio's BASE normalisation.
-            normalize_path: Some(true),
-            merge_slashes: false,
+            normalize_path: Some(paths >= PathNormalization::Base),
+            merge_slashes: paths >= PathNormalization::MergeSlashes,
             path_with_escaped_slashes_action: escaped_slashes.into(),
             route_specifier: Some(routes),
             ..Default::default()

@@ -6,11 +6,11 @@ use envoy_api::envoy::r#type::v3::Int32Range;
 use ir::model::{EnvoyMinor, MtlsMode, Port, TrustDomains};
 use ir::{ClusterName, InboundPort, InboundTraffic, VirtualInbound};
 
+use crate::common::Common;
 use crate::inbound_chain::{Target, chains};
 use crate::listener::{
     INBOUND_PORT, any_address, http_inspector, listener, original_dst, tls_inspector,
 };
-use crate::reports::Reports;
 use crate::tcp_proxy::black_hole;
 
 /// The listener that captures inbound connections.
@@ -22,11 +22,10 @@ pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Li
         ports,
         passthrough,
         passthrough_ports,
-        access_log,
+        settings,
     } = inbound;
-    let log = access_log.as_ref();
-    let reports = Reports { log, envoy };
-    let other = |port, mtls| any_port(port, mtls, trust_domains, reports);
+    let common = Common { settings, envoy };
+    let other = |port, mtls| any_port(port, mtls, trust_domains, common);
     let mut filter_chains = vec![blackhole()];
     filter_chains.extend(other(None, *passthrough));
     filter_chains.extend(
@@ -39,7 +38,7 @@ pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Li
     filter_chains.extend(
         ports
             .iter()
-            .flat_map(|port| declared(port, trust_domains, reports)),
+            .flat_map(|port| declared(port, trust_domains, common)),
     );
     let silent = server_first(ports);
     let direction = TrafficDirection::Inbound;
@@ -55,7 +54,7 @@ pub fn virtual_inbound(inbound: &VirtualInbound, envoy: EnvoyMinor) -> envoy::Li
             any_address(*families),
             INBOUND_PORT,
             direction,
-            reports,
+            common,
         )
     }
 }
@@ -77,7 +76,7 @@ fn blackhole() -> envoy::FilterChain {
 fn declared(
     inbound: &InboundPort,
     trust_domains: &TrustDomains,
-    reports: Reports<'_>,
+    common: Common<'_>,
 ) -> Vec<envoy::FilterChain> {
     let InboundPort {
         port,
@@ -90,7 +89,7 @@ fn declared(
         cluster: ClusterName::Inbound(*port),
         service: Some(service),
         trust_domains,
-        reports,
+        common,
     };
     chains(&target, *traffic, *mtls)
 }
@@ -100,14 +99,14 @@ fn any_port(
     port: Option<Port>,
     mtls: MtlsMode,
     trust_domains: &TrustDomains,
-    reports: Reports<'_>,
+    common: Common<'_>,
 ) -> Vec<envoy::FilterChain> {
     let target = Target {
         port,
         cluster: ClusterName::InboundPassthrough,
         service: None,
         trust_domains,
-        reports,
+        common,
     };
     chains(&target, InboundTraffic::Detect, mtls)
 }
@@ -149,6 +148,7 @@ fn except(inspector: envoy::ListenerFilter, ports: Vec<Port>) -> envoy::Listener
 
 #[cfg(test)]
 mod tests {
+    use ir::model::ListenerSettings;
     use ir::model::{Families, TrustDomain};
     use ir::{InboundTraffic, ServiceRef};
 
@@ -176,7 +176,7 @@ mod tests {
                 ports: ports.into(),
                 passthrough: MtlsMode::default(),
                 passthrough_ports: [].into(),
-                access_log: None,
+                settings: ListenerSettings::default(),
             },
             EnvoyMinor::NEWEST,
         )

@@ -13,10 +13,10 @@ use ir::{
     InboundTraffic, ListenerName, PeerMetadata, Retry, RouteMatch, ServiceRef, TcpBackend,
 };
 
+use crate::common::Common;
 use crate::forward::send;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{HTTP_PROTOCOLS, RAW, TLS};
-use crate::reports::Reports;
 use crate::route::{around, decorator, route_match};
 use crate::tcp_proxy::{tcp_proxy, tcp_proxy_after_handshake};
 use crate::telemetry::Reporter;
@@ -36,7 +36,7 @@ pub(crate) struct Target<'a> {
     pub cluster: ClusterName,
     pub service: Option<&'a ServiceRef>,
     pub trust_domains: &'a TrustDomains,
-    pub reports: Reports<'a>,
+    pub common: Common<'a>,
 }
 
 /// What one chain takes and what it does.
@@ -184,7 +184,8 @@ fn http(target: &Target<'_>, mutual_tls: bool) -> envoy::Filter {
         .into_iter()
         .chain(AuthorizationStage::ALL.map(HttpFilter::Authorization))
         .collect(),
-        access_log: target.reports.of_requests(reporter(target, mutual_tls)),
+        access_log: target.common.of_requests(reporter(target, mutual_tls)),
+        paths: target.common.settings.path_normalization,
         client_certificate,
     })
 }
@@ -227,7 +228,7 @@ fn routes(target: &Target<'_>) -> route::RouteConfiguration {
 }
 
 fn tcp(target: &Target<'_>, mutual_tls: bool) -> Vec<envoy::Filter> {
-    let access_log = target.reports.of_connections(reporter(target, mutual_tls));
+    let access_log = target.common.of_connections(reporter(target, mutual_tls));
     let layer = AuthorizationLayer::Tcp;
     let mut filters: Vec<envoy::Filter> = AuthorizationStage::ALL
         .into_iter()

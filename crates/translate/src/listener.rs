@@ -12,8 +12,8 @@ use envoy_api::{Any, pack};
 use ir::model::{Families, OutboundTrafficPolicy};
 
 use crate::access_log;
-use crate::proto::{never, socket_address};
-use crate::reports::Reports;
+use crate::common::Common;
+use crate::proto::{duration, never, socket_address};
 
 /// Where captured outbound connections arrive.
 pub const OUTBOUND_PORT: u16 = 15001;
@@ -37,17 +37,18 @@ pub(crate) fn any_address(families: Families) -> &'static [IpAddr] {
     }
 }
 
-/// A listener without chains. It waits for the first bytes as long as it takes (Istio's protocolDetectionTimeout 0s).
+/// A listener without chains. It waits for the first bytes as long as the mesh says (Istio: protocolDetectionTimeout).
 pub(crate) fn listener(
     name: String,
     addresses: &[IpAddr],
     port: u16,
     direction: TrafficDirection,
-    reports: Reports<'_>,
+    common: Common<'_>,
 ) -> envoy::Listener {
     let mut addresses = addresses
         .iter()
         .map(|address| socket_address(*address, port));
+    let timeout = common.settings.protocol_detection_timeout;
     envoy::Listener {
         name,
         address: addresses.next(),
@@ -58,9 +59,9 @@ pub(crate) fn listener(
             })
             .collect(),
         traffic_direction: direction.into(),
-        listener_filters_timeout: never(),
+        listener_filters_timeout: timeout.map_or_else(never, |timeout| Some(duration(timeout))),
         continue_on_listener_filters_timeout: true,
-        access_log: access_log::of_strays(reports),
+        access_log: access_log::of_strays(common),
         ..Default::default()
     }
 }

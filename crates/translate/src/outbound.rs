@@ -10,6 +10,7 @@ use ir::{
     TcpBackend, VirtualOutbound,
 };
 
+use crate::common::Common;
 use crate::dynamic_dns;
 use crate::http_connection::{ClientCertificate, HttpConnection, http_connection};
 use crate::listener::{
@@ -17,7 +18,6 @@ use crate::listener::{
     tls_inspector,
 };
 use crate::proto::{ads, cidr};
-use crate::reports::Reports;
 use crate::tcp_proxy::{black_hole, tcp_proxy};
 use crate::telemetry::Reporter;
 
@@ -31,13 +31,12 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
         traffic,
         fallback,
         resolves_hosts,
-        access_log,
+        settings,
     } = outbound;
-    let log = access_log.as_ref();
-    let reports = Reports { log, envoy };
+    let common = Common { settings, envoy };
     let title = name.text(*families);
     let resolver = resolves_hosts.then_some(*families);
-    let http = |table| http(table, &title, resolver, reports);
+    let http = |table| http(table, &title, resolver, common);
     let mut chains = match traffic {
         // Only HTTP can be meant for this address: no inspector need wait for the first bytes.
         OutboundTraffic::Http(table) if name.address.is_some() => Chains {
@@ -45,29 +44,29 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
             ..Chains::default()
         },
         OutboundTraffic::Http(table) => {
-            let rest = chain("PassthroughFilterChain", [stranger(*fallback, reports)]);
+            let rest = chain("PassthroughFilterChain", [stranger(*fallback, common)]);
             Chains::detecting(http(table), rest)
         }
         OutboundTraffic::Detect(table, backend) => {
-            Chains::detecting(http(table), chain("", tcp_backend(backend, reports)))
+            Chains::detecting(http(table), chain("", tcp_backend(backend, common)))
         }
         OutboundTraffic::Tcp(backend) if chosen.is_empty() => Chains {
-            plain: vec![chain("", tcp_backend(backend, reports))],
+            plain: vec![chain("", tcp_backend(backend, common))],
             ..Chains::default()
         },
         OutboundTraffic::Tcp(backend) => Chains {
-            default: Some(chain("", tcp_backend(backend, reports))),
+            default: Some(chain("", tcp_backend(backend, common))),
             ..Chains::default()
         },
         OutboundTraffic::Fallback => Chains {
             default: Some(chain(
                 "PassthroughFilterChain",
-                [stranger(*fallback, reports)],
+                [stranger(*fallback, common)],
             )),
             ..Chains::default()
         },
     };
-    chains.choose(chosen, reports);
+    chains.choose(chosen, common);
     let port = name.port.get();
     let direction = TrafficDirection::Outbound;
     let own = name.address.as_ref().map(std::slice::from_ref);
@@ -81,7 +80,7 @@ pub fn outbound_listener(outbound: &OutboundListener, envoy: EnvoyMinor) -> envo
             own.unwrap_or(any_address(*families)),
             port,
             direction,
-            reports,
+            common,
         )
     }
 }
@@ -92,10 +91,9 @@ pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy:
     let VirtualOutbound {
         families,
         fallback,
-        access_log,
+        settings,
     } = outbound;
-    let log = access_log.as_ref();
-    let reports = Reports { log, envoy };
+    let common = Common { settings, envoy };
     // A connection to this port itself would be captured for ever.
     let loops = envoy::FilterChain {
         filter_chain_match: Some(envoy::FilterChainMatch {
@@ -106,7 +104,7 @@ pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy:
     };
     let rest = chain(
         "virtualOutbound-catchall-tcp",
-        [stranger(*fallback, reports)],
+        [stranger(*fallback, common)],
     );
     let direction = TrafficDirection::Outbound;
     envoy::Listener {
@@ -117,7 +115,7 @@ pub fn virtual_outbound(outbound: &VirtualOutbound, envoy: EnvoyMinor) -> envoy:
             any_address(*families),
             OUTBOUND_PORT,
             direction,
-            reports,
+            common,
         )
     }
 }
@@ -145,14 +143,14 @@ impl Chains {
 
     /// Puts the chains of what is told apart before the others. Only where names tell it apart need the first bytes be
     /// waited for.
-    fn choose(&mut self, chosen: &[ChosenConnections], reports: Reports<'_>) {
+    fn choose(&mut self, chosen: &[ChosenConnections], common: Common<'_>) {
         let named = chosen.iter().any(|chosen| !chosen.sni.is_empty());
         if named && self.inspectors.is_empty() {
             self.inspectors.push(tls_inspector());
         }
         let own = chosen.iter().map(|chosen| envoy::FilterChain {
             filter_chain_match: Some(condition(chosen)),
-            ..chain("", tcp_backend(&chosen.backend, reports))
+            ..chain("", tcp_backend(&chosen.backend, common))
         });
         self.plain.splice(0..0, own);
     }
@@ -184,7 +182,7 @@ fn http(
     table: &RouteTableName,
     listener: &str,
     resolves_hosts: Option<Families>,
-    reports: Reports<'_>,
+    common: Common<'_>,
 ) -> envoy::Filter {
     let resolver = resolves_hosts.map(HttpFilter::DynamicForwardProxy);
     let filters = [
@@ -202,27 +200,29 @@ fn http(
             route_config_name: table.to_string(),
         }),
         filters: filters.into_iter().chain(resolver).collect(),
-        access_log: reports.of_requests(Reporter::Source),
+        access_log: common.of_requests(Reporter::Source),
+        paths: common.settings.path_normalization,
         client_certificate: ClientCertificate::Removed,
     })
 }
 
 /// The bytes of a connection to a backend, once the name that it asks for is resolved where that decides where to.
-fn tcp_backend(backend: &TcpBackend, reports: Reports<'_>) -> Vec<envoy::Filter> {
+fn tcp_backend(backend: &TcpBackend, common: Common<'_>) -> Vec<envoy::Filter> {
     let resolver = backend
         .resolved_on
         .map(|(port, families)| dynamic_dns::sni_filter(port, families));
-    let proxy = tcp_proxy(backend, reports.of_connections(Reporter::Source));
+    let proxy = tcp_proxy(backend, common.of_connections(Reporter::Source));
     resolver.into_iter().chain([proxy]).collect()
 }
 
-fn stranger(fallback: OutboundTrafficPolicy, reports: Reports<'_>) -> envoy::Filter {
+fn stranger(fallback: OutboundTrafficPolicy, common: Common<'_>) -> envoy::Filter {
     let backend = TcpBackend::to(fallback_cluster(fallback));
-    tcp_proxy(&backend, reports.of_connections(Reporter::Source))
+    tcp_proxy(&backend, common.of_connections(Reporter::Source))
 }
 
 #[cfg(test)]
 mod tests {
+    use ir::model::ListenerSettings;
     use ir::model::Port;
     use ir::{ClusterName, ListenerName};
 
@@ -240,7 +240,7 @@ mod tests {
                 traffic,
                 fallback: OutboundTrafficPolicy::RegistryOnly,
                 resolves_hosts: false,
-                access_log: None,
+                settings: ListenerSettings::default(),
             },
             EnvoyMinor::NEWEST,
         )
@@ -296,7 +296,7 @@ mod tests {
             &VirtualOutbound {
                 families: Families::Dual,
                 fallback: OutboundTrafficPolicy::AllowAny,
-                access_log: None,
+                settings: ListenerSettings::default(),
             },
             EnvoyMinor::NEWEST,
         );

@@ -11,9 +11,9 @@ pub fn since(node: &Node) -> EnvoyMinor {
     match node {
         Node::Cluster(cluster) => of_cluster(cluster),
         Node::VirtualHost(host) => of_host(host),
-        Node::OutboundListener(listener) => of_listener(listener.access_log.as_ref()),
-        Node::VirtualOutbound(listener) => of_listener(listener.access_log.as_ref()),
-        Node::VirtualInbound(listener) => of_listener(listener.access_log.as_ref()),
+        Node::OutboundListener(listener) => of_listener(listener.settings.access_log.as_ref()),
+        Node::VirtualOutbound(listener) => of_listener(listener.settings.access_log.as_ref()),
+        Node::VirtualInbound(listener) => of_listener(listener.settings.access_log.as_ref()),
         Node::RouteTable(_) | Node::AuthorizationFilter(_) | Node::NameEntry(_) => {
             EnvoyMinor::OLDEST
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ir::{Authorization, Hashed, InboundPort, InboundTraffic};
 use model::{
-    AccessLog, ConnectionPool, Families, Layer, MtlsMode, Port, Spec, TargetPort, TrustDomains,
+    ConnectionPool, Families, Layer, ListenerSettings, MtlsMode, Port, Spec, TargetPort,
+    TrustDomains,
 };
 
 use crate::host_index::Ranked;
@@ -32,8 +33,8 @@ pub struct InboundInputs {
     pub passthrough_ports: Arc<[(Port, MtlsMode)]>,
     /// Who may call it.
     pub authorization: Authorization,
-    /// Where it logs.
-    pub access_log: Option<AccessLog>,
+    /// What holds for every listener.
+    pub settings: ListenerSettings,
 }
 
 /// A port that a service declares.
@@ -96,7 +97,7 @@ pub fn select_inbound(mesh: &Mesh, workload: &Workload) -> Hashed<InboundInputs>
             .into_values()
             .map(|declared| declared.inbound)
             .collect(),
-        access_log: mesh.config().access_log.clone(),
+        settings: mesh.config().listeners.clone(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ir::{ChosenConnections, ListenerName, OutboundTraffic, RouteTableName};
-use model::{AccessLog, Families, Hostname, Layer, OutboundTrafficPolicy, Port};
+use model::{Families, Hostname, Layer, ListenerSettings, OutboundTrafficPolicy, Port};
 
 use crate::mesh::Mesh;
 use crate::scope::Scope;
@@ -29,8 +29,8 @@ pub struct ListenerInputs {
     pub fallback: OutboundTrafficPolicy,
     /// Whether some of its requests go to the addresses of the host that they name.
     pub resolves_hosts: bool,
-    /// Where it logs.
-    pub access_log: Option<AccessLog>,
+    /// What holds for every listener.
+    pub settings: ListenerSettings,
 }
 
 pub(crate) fn select(mesh: &Mesh, scope: &Scope, name: &ListenerName) -> Option<ListenerInputs> {
@@ -62,7 +62,7 @@ pub(crate) fn select(mesh: &Mesh, scope: &Scope, name: &ListenerName) -> Option<
         traffic: if http { table() } else { taken.rest },
         fallback,
         resolves_hosts: http && (strangers_are_resolved || resolves_on(mesh, scope, name.port)),
-        access_log: mesh.config().access_log.clone(),
+        settings: mesh.config().listeners.clone(),
     })
 }
 

@@ -19,7 +19,7 @@ pub use listener::ListenerInputs;
 pub use virtual_host::VirtualHostInputs;
 
 use ir::{ClusterName, Hashed, RouteTableName};
-use model::{AccessLog, Families, OutboundTrafficPolicy};
+use model::{Families, ListenerSettings, OutboundTrafficPolicy};
 
 use crate::key::{EndpointsKey, Key, VirtualHostKey};
 use crate::mesh::Mesh;
@@ -46,7 +46,7 @@ pub enum Inputs {
     /// An outbound listener.
     Listener(ListenerInputs),
     /// The listener that captures outbound connections.
-    VirtualOutbound(OutboundTrafficPolicy, Option<AccessLog>, Families),
+    VirtualOutbound(OutboundTrafficPolicy, ListenerSettings, Families),
     /// A host of the name table.
     Name(ir::NameEntry),
 }
@@ -73,8 +73,8 @@ pub fn select(mesh: &Mesh, scope: &Scope, key: &Key) -> Option<Hashed<Inputs>> {
         }
         Key::Listener(name) => Inputs::Listener(listener::select(mesh, scope, name)?),
         Key::VirtualOutbound => {
-            let log = config.access_log.clone();
-            Inputs::VirtualOutbound(config.outbound_traffic_policy, log, scope.families)
+            let settings = config.listeners.clone();
+            Inputs::VirtualOutbound(config.outbound_traffic_policy, settings, scope.families)
         }
         Key::Name(host) => Inputs::Name(name::select(mesh, scope, host)?),
     };

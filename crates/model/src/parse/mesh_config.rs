@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use istio_api::MeshH2UpgradePolicy;
+use istio_api::NormalizationType;
 use istio_api::OutboundTrafficPolicyMode;
 use istio_api::mesh_config::KNOWN;
 use serde_json::Value;
@@ -17,8 +19,8 @@ use super::nearest::Known;
 use super::notes::{At, Notes, Problem};
 use super::value::{MILLISECOND, text};
 use crate::{
-    AccessLog, AccessLogFormat, Code, DefaultExports, LabelExpression, LabelSelector, MeshConfig,
-    OutboundTrafficPolicy, TrustDomain, format,
+    AccessLog, AccessLogFormat, Code, DefaultExports, LabelExpression, LabelSelector,
+    ListenerSettings, MeshConfig, OutboundTrafficPolicy, PathNormalization, TrustDomain, format,
 };
 
 /// The fields that are read.
@@ -39,6 +41,8 @@ const READ: &[&str] = &[
     "h2UpgradePolicy",
     "defaultHttpRetryPolicy",
     "dnsRefreshRate",
+    "pathNormalization",
+    "protocolDetectionTimeout",
     "defaultServiceExportTo",
     "defaultVirtualServiceExportTo",
     "defaultDestinationRuleExportTo",
@@ -84,6 +88,7 @@ const IN_FIELDS: &[&str] = &[
     "retryRemoteLocalities",
     "retryIgnorePreviousHosts",
     "backoff",
+    "normalization",
 ];
 
 /// Reads a MeshConfig, with Istio's defaults for what is absent.
@@ -108,6 +113,8 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
         h2_upgrade_policy,
         default_http_retry_policy,
         dns_refresh_rate,
+        path_normalization,
+        protocol_detection_timeout: detection_timeout,
         default_service_export_to: services,
         default_virtual_service_export_to: virtual_services,
         default_destination_rule_export_to: destination_rules,
@@ -129,7 +136,17 @@ pub(super) fn read(value: Value, notes: &mut Notes<'_>) -> Option<MeshConfig> {
     Some(MeshConfig {
         outbound_traffic_policy: outbound_traffic_policy
             .map_or(default.outbound_traffic_policy, outbound),
-        access_log: text(access_log_file).map(|path| AccessLog { path, format }),
+        listeners: ListenerSettings {
+            access_log: text(access_log_file).map(|path| AccessLog { path, format }),
+            path_normalization: normalization(path_normalization),
+            protocol_detection_timeout: notes
+                .duration(
+                    &At::root("protocolDetectionTimeout"),
+                    detection_timeout.as_deref(),
+                    Duration::ZERO,
+                )
+                .filter(|timeout| !timeout.is_zero()),
+        },
         trust_domain: trust_domain.unwrap_or(default.trust_domain),
         root_namespace: root_namespace.unwrap_or(default.root_namespace),
         auto_mtls: enable_auto_mtls.unwrap_or(default.auto_mtls),
@@ -236,6 +253,16 @@ fn expression(
             );
             None
         }
+    }
+}
+
+fn normalization(wire: Option<istio_api::ProxyPathNormalization>) -> PathNormalization {
+    let istio_api::ProxyPathNormalization { normalization } = wire.unwrap_or_default();
+    match normalization.unwrap_or(NormalizationType::Default) {
+        NormalizationType::None => PathNormalization::None,
+        NormalizationType::Default | NormalizationType::Base => PathNormalization::Base,
+        NormalizationType::MergeSlashes => PathNormalization::MergeSlashes,
+        NormalizationType::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
     }
 }
 

@@ -50,7 +50,7 @@ fn virtual_outbound() -> VirtualOutbound {
     VirtualOutbound {
         families: ir::model::Families::default(),
         fallback: OutboundTrafficPolicy::AllowAny,
-        access_log: access_log("/dev/null", AccessLogFormat::Json(Arc::new(formats))),
+        settings: logging("/dev/null", AccessLogFormat::Json(Arc::new(formats))),
     }
 }
 

@@ -188,7 +188,7 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
             address: address.map(|text| text.parse().unwrap()),
             port: port(number),
         },
-        access_log: access_log("/dev/null", AccessLogFormat::DefaultText),
+        settings: logging("/dev/null", AccessLogFormat::DefaultText),
         ..listener(traffic)
     };
     vec![
@@ -217,7 +217,7 @@ pub fn outbound_listeners() -> Vec<OutboundListener> {
             ..named(85, None, OutboundTraffic::Fallback)
         },
         OutboundListener {
-            access_log: access_log(
+            settings: logging(
                 "/dev/null",
                 AccessLogFormat::Json(Arc::new([(
                     "p".into(),
@@ -268,7 +268,7 @@ pub fn virtual_inbounds() -> Vec<VirtualInbound> {
                     (port(9000), MtlsMode::Disable),
                     (port(9001), MtlsMode::Strict),
                 ]),
-                access_log: access_log("/dev/null", AccessLogFormat::DefaultJson),
+                settings: logging("/dev/null", AccessLogFormat::DefaultJson),
                 ports: ports.skip(number).collect(),
                 ..inbound(Vec::new())
             }

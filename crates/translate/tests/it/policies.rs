@@ -134,7 +134,7 @@ fn policies_on_paths_and_methods_and_their_names_in_the_log() {
         }),
     ]);
     let mesh = Setup {
-        log: access_log(
+        settings: logging(
             log.to_str().unwrap(),
             AccessLogFormat::Text("%RESPONSE_CODE_DETAILS%".into()),
         ),

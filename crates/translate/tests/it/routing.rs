@@ -45,7 +45,7 @@ pub struct Setup {
     pub trust_domain: TrustDomain,
     /// Whom the server serves.
     pub authorization: Authorization,
-    pub log: Option<AccessLog>,
+    pub settings: ListenerSettings,
 }
 
 impl Setup {
@@ -62,7 +62,7 @@ impl Setup {
             mesh_tls: true,
             trust_domain: TrustDomain::cluster_local(),
             authorization: Authorization::default(),
-            log: None,
+            settings: ListenerSettings::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Setup {
         let outbound = translate::outbound_listener(&listener(self.traffic), ENVOY);
         let inbound = translate::virtual_inbound(
             &VirtualInbound {
-                access_log: self.log,
+                settings: self.settings,
                 trust_domains: trust_domains(self.trust_domain),
                 ..inbound(vec![InboundPort {
                     port: server_port,

@@ -159,7 +159,7 @@ pub fn listener(traffic: OutboundTraffic) -> OutboundListener {
         traffic,
         fallback: OutboundTrafficPolicy::AllowAny,
         resolves_hosts: false,
-        access_log: None,
+        settings: ListenerSettings::default(),
     }
 }
 
@@ -187,7 +187,7 @@ pub fn inbound(ports: Vec<InboundPort>) -> VirtualInbound {
         ports: ports.into(),
         passthrough: MtlsMode::default(),
         passthrough_ports: Arc::new([]),
-        access_log: None,
+        settings: ListenerSettings::default(),
     }
 }
 
@@ -243,9 +243,13 @@ pub fn paths(texts: &[&str]) -> Operation {
     }
 }
 
-pub fn access_log(path: &str, format: AccessLogFormat) -> Option<AccessLog> {
-    Some(AccessLog {
-        path: path.into(),
-        format,
-    })
+/// What holds for listeners that log.
+pub fn logging(path: &str, format: AccessLogFormat) -> ListenerSettings {
+    ListenerSettings {
+        access_log: Some(AccessLog {
+            path: path.into(),
+            format,
+        }),
+        ..ListenerSettings::default()
+    }
 }

@@ -229,6 +229,7 @@ fn the_mesh_config_says_what_is_not_yet() {
         "accessLogEncoding": "JSON", "accessLogFormat": "{\"b\": \"%DURATION%\", \"a\": \"%PROTOCOL%\"}",
         "trustDomain": "example.org", "trustDomainAliases": ["old.example"], "rootNamespace": "root", "enableAutoMtls": false,
         "defaultHttpRetryPolicy": {"attempts": 1}, "dnsRefreshRate": "5s",
+        "pathNormalization": {"normalization": "MERGE_SLASHES"}, "protocolDetectionTimeout": "0.3s",
         "defaultConfig": {}, "enableTracin": true,
         "discoverySelectors": [{
             "matchLabels": {"mesh": "yes"},
@@ -263,10 +264,14 @@ fn the_mesh_config_says_what_is_not_yet() {
         *config_read,
         crate::MeshConfig {
             outbound_traffic_policy: crate::OutboundTrafficPolicy::RegistryOnly,
-            access_log: Some(crate::AccessLog {
-                path: "/dev/stdout".into(),
-                format: crate::AccessLogFormat::Json(keys),
-            }),
+            listeners: crate::ListenerSettings {
+                access_log: Some(crate::AccessLog {
+                    path: "/dev/stdout".into(),
+                    format: crate::AccessLogFormat::Json(keys),
+                }),
+                path_normalization: crate::PathNormalization::MergeSlashes,
+                protocol_detection_timeout: Some(Duration::from_millis(300)),
+            },
             trust_domain: "example.org".parse().unwrap(),
             root_namespace: "root".parse().unwrap(),
             auto_mtls: false,

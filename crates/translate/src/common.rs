@@ -1,29 +1,30 @@
-//! What a listener reports of its requests and connections: the user's access log, and Istio's metrics.
+//! What holds for a listener and all that is in it: among others what it reports of its requests and connections, to the
+//! user's access log and as Istio's metrics.
 
 use envoy_api::envoy::config::accesslog::v3 as accesslog;
-use ir::model::{AccessLog, EnvoyMinor};
+use ir::model::{EnvoyMinor, ListenerSettings};
 
 use crate::telemetry::Reporter;
 use crate::{access_log, telemetry};
 
-/// Where a listener reports to.
+/// What holds for a listener.
 #[derive(Clone, Copy)]
-pub(crate) struct Reports<'a> {
-    /// The access log, if there is one.
-    pub log: Option<&'a AccessLog>,
-    /// Who writes it.
+pub(crate) struct Common<'a> {
+    /// What the mesh says of it.
+    pub settings: &'a ListenerSettings,
+    /// Whose listener it is.
     pub envoy: EnvoyMinor,
 }
 
-impl Reports<'_> {
-    /// Of requests.
+impl Common<'_> {
+    /// Reports of requests.
     pub fn of_requests(self, reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
         let mut all = access_log::of_requests(self);
         all.extend(telemetry::http(reporter, self.envoy));
         all
     }
 
-    /// Of connections.
+    /// Reports of connections.
     pub fn of_connections(self, reporter: Reporter<'_>) -> Vec<accesslog::AccessLog> {
         let mut all = access_log::of_connections(self);
         all.extend(telemetry::tcp(reporter, self.envoy));
