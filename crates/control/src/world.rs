@@ -87,7 +87,7 @@ impl World {
         }
         self.note_apart(slot, &apart, value.is_some());
         for (class, overlay) in &mut self.overlays {
-            let stands_apart = overlay.own.contains_key(&slot)
+            let stands_apart = overlay.own.contains_key(slot)
                 || class.scope.groups().any(|group| apart.contains(&group))
                 || value.as_ref().is_some_and(|value| class.reforms(value));
             if !stands_apart && same {

@@ -59,6 +59,10 @@ pub fn bootstrap<'a>(
 }
 
 /// What can be shown to an Envoy without anything else.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a test has few of them, and takes each apart at once"
+)]
 pub enum Alone {
     Cluster(Cluster),
     Listener(Listener),
