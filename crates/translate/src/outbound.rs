@@ -235,7 +235,7 @@ mod tests {
                     address: address.map(|text| text.parse().unwrap()),
                     port: Port::new(80).unwrap(),
                 },
-                families: ir::model::Families::default(),
+                families: Families::V4,
                 chosen: [].into(),
                 traffic,
                 fallback: OutboundTrafficPolicy::RegistryOnly,

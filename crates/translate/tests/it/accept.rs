@@ -48,7 +48,7 @@ fn virtual_outbound() -> VirtualOutbound {
     ];
     let formats = formats.map(|(key, format)| (key.into(), format.into()));
     VirtualOutbound {
-        families: ir::model::Families::default(),
+        families: Families::Dual,
         fallback: OutboundTrafficPolicy::AllowAny,
         settings: logging("/dev/null", AccessLogFormat::Json(Arc::new(formats))),
     }
