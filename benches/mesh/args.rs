@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Sidecars, spread over the services
     #[arg(long, default_value_t = 2000)]
     pub sidecars: usize,
+    /// Services with a VirtualService, a DestinationRule and an AuthorizationPolicy of their own, at most every second
+    #[arg(long, default_value_t = 100)]
+    pub configured: usize,
     /// Rounds, each Lateen and then the floor; figures are medians over them
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
@@ -53,10 +56,16 @@ impl Arguments {
     pub fn settled(mut self) -> Self {
         if self.quick {
             (self.services, self.sidecars, self.rounds) = (100, 100, 1);
+            self.configured = 10;
         }
         // Two services are edited.
         self.services = self.services.max(2);
-        for count in [&mut self.sidecars, &mut self.rounds, &mut self.edits] {
+        for count in [
+            &mut self.sidecars,
+            &mut self.configured,
+            &mut self.rounds,
+            &mut self.edits,
+        ] {
             *count = (*count).max(1);
         }
         self

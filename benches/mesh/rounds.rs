@@ -109,7 +109,7 @@ pub async fn run(arguments: &Arguments, cores: &Cores) -> Result<Vec<Round>> {
         let place = tempfile::tempdir()?;
         let (folder, recording) = (place.path().join("mesh"), place.path().join("recording"));
         fs::create_dir(&folder)?;
-        let world = World::write(&folder, arguments.services, arguments.sidecars)?;
+        let world = World::write(&folder, arguments)?;
         eprintln!("round {number} of {}: lateend", arguments.rounds);
         let server = Server::lateend(&arguments.lateend, *cores, &folder, place.path()).await?;
         let mut bench = Bench::new(arguments, server, world, place.path(), true);

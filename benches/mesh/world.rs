@@ -1,5 +1,5 @@
 //! The mesh that is measured, as a folder of YAML: one file for each service, with its endpoints and workloads, and for
-//! every tenth service a VirtualService, a DestinationRule and an AuthorizationPolicy. The mesh is STRICT.
+//! some services a VirtualService, a DestinationRule and an AuthorizationPolicy. The mesh is STRICT.
 //!
 //! Addresses are of 198.18.0.0/15, which is reserved for benchmarks.
 
@@ -13,11 +13,10 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
 use crate::Result;
+use crate::args::Arguments;
 
 /// Services of a namespace.
 const PER_NAMESPACE: usize = 10;
-/// One service in so many has Istio objects of its own.
-const CONFIGURED: usize = 10;
 /// The service whose routes, rule and policy are edited, and the one, without subsets, that gets another endpoint.
 const ROUTED: usize = 0;
 const GROWING: usize = 1;
@@ -50,16 +49,25 @@ pub struct World {
     folder: PathBuf,
     services: usize,
     sidecars: usize,
+    /// One service in so many has Istio objects of its own; never all, for one of the first two must have none.
+    configured: usize,
     edits: Edits,
 }
 
 impl World {
     /// Writes the folder.
-    pub fn write(folder: &Path, services: usize, sidecars: usize) -> Result<Self> {
+    pub fn write(folder: &Path, arguments: &Arguments) -> Result<Self> {
+        let &Arguments {
+            services,
+            sidecars,
+            configured,
+            ..
+        } = arguments;
         let world = Self {
             folder: folder.to_owned(),
             services,
             sidecars,
+            configured: (services / configured).max(2),
             edits: Edits::default(),
         };
         for service in 0..services {
@@ -179,7 +187,7 @@ impl World {
         for pod in &pods {
             yaml += &pod.yaml();
         }
-        if service.is_multiple_of(CONFIGURED) {
+        if service.is_multiple_of(self.configured) {
             yaml += &self.configuration(service);
         }
         yaml

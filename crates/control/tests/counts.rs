@@ -144,7 +144,8 @@ fn a_route_costs_one_of_each_for_the_base_and_for_the_owners_namespace() {
 fn a_destination_rule_costs_its_hosts_clusters_and_no_assignment() {
     let mut mesh = Mesh::new();
     let (cost, _) = mesh.cost([rule(2).into()]);
-    assert_eq!(cost, [3, 3, 3], "the host, v1 and v2, alike for everybody");
+    let why = "the host, v1 and v2, alike for everybody, and how a server calls its app";
+    assert_eq!(cost, [4, 4, 4], "{why}");
     // Another namespace has a rule of its own: one more selection.
     let own = destination_rule("s0", "s0.n0.svc.cluster.local")
         .in_namespace("n3")
