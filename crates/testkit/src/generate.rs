@@ -167,6 +167,15 @@ fn name(dice: &mut Dice) -> &'static str {
     }
 }
 
+/// A version; half of them are one, so that a subset that is named is often there.
+fn version(dice: &mut Dice) -> &'static str {
+    if dice.once_in(2) {
+        VERSIONS[0]
+    } else {
+        dice.one(&VERSIONS)
+    }
+}
+
 /// A namespace; half of them are one.
 fn namespace(dice: &mut Dice) -> &'static str {
     if dice.once_in(2) {

@@ -24,6 +24,8 @@ const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
 const INBOUND_SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 /// How often names are looked up again where their records do not say (Istio: MeshConfig `dnsRefreshRate`).
 pub(crate) const DNS_REFRESH: Duration = Duration::from_secs(60);
+/// Envoy wants more than a millisecond.
+const SHORTEST_DNS_REFRESH: Duration = Duration::from_nanos(1_000_001);
 /// How far look-ups of many proxies drift apart (Istio: `PILOT_DNS_JITTER_DURATION`).
 const DNS_JITTER: Duration = Duration::from_millis(100);
 
@@ -102,8 +104,9 @@ impl Way {
         assignment: ClusterLoadAssignment,
         is_logical: bool,
     ) -> Self {
+        let refresh = cluster.dns_refresh.unwrap_or(DNS_REFRESH);
         let config = DnsCluster {
-            dns_refresh_rate: Some(duration(cluster.dns_refresh.unwrap_or(DNS_REFRESH))),
+            dns_refresh_rate: Some(duration(refresh.max(SHORTEST_DNS_REFRESH))),
             dns_jitter: Some(duration(DNS_JITTER)),
             respect_dns_ttl: true,
             dns_lookup_family: family(families).into(),
@@ -159,12 +162,16 @@ fn inbound_source(families: Families) -> core::BindConfig {
 #[cfg(test)]
 mod tests {
     use ir::model::ConnectionPool;
-    use ir::{ClusterName, UpstreamProtocol, UpstreamTls};
+    use ir::{ClusterName, Endpoints, UpstreamProtocol, UpstreamTls};
 
     use super::*;
 
     fn way(discovery: Discovery, load_balancer: LoadBalancer) -> Way {
-        let cluster = Cluster {
+        Way::of(&cluster(discovery, load_balancer), "c")
+    }
+
+    fn cluster(discovery: Discovery, load_balancer: LoadBalancer) -> Cluster {
+        Cluster {
             name: ClusterName::BlackHole,
             discovery,
             dns_refresh: None,
@@ -178,8 +185,26 @@ mod tests {
             protocol: UpstreamProtocol::Tcp,
             tls: UpstreamTls::Plaintext,
             service: None,
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_again_as_often_as_the_mesh_says() {
+        let refresh = |mesh| {
+            let discovery = Discovery::StrictDns(Endpoints::default(), Families::V4);
+            let cluster = Cluster {
+                dns_refresh: mesh,
+                ..cluster(discovery, LoadBalancer::LeastRequest)
+            };
+            let ClusterDiscoveryType::ClusterType(kind) = Way::of(&cluster, "c").kind else {
+                panic!("no DNS");
+            };
+            let config: DnsCluster = kind.typed_config.unwrap().unpack().unwrap().unwrap();
+            config.dns_refresh_rate.unwrap().seconds
         };
-        Way::of(&cluster, "c")
+        assert_eq!(refresh(None), 60);
+        assert_eq!(refresh(Some(Duration::from_secs(5))), 5);
+        assert_eq!(refresh(Some(Duration::from_millis(1))), 0);
     }
 
     #[test]

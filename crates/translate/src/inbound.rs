@@ -148,8 +148,7 @@ fn except(inspector: envoy::ListenerFilter, ports: Vec<Port>) -> envoy::Listener
 
 #[cfg(test)]
 mod tests {
-    use ir::model::ListenerSettings;
-    use ir::model::{Families, TrustDomain};
+    use ir::model::{Families, ListenerSettings, TrustDomain};
     use ir::{InboundTraffic, ServiceRef};
 
     use super::*;

@@ -222,8 +222,7 @@ fn stranger(fallback: OutboundTrafficPolicy, common: Common<'_>) -> envoy::Filte
 
 #[cfg(test)]
 mod tests {
-    use ir::model::ListenerSettings;
-    use ir::model::Port;
+    use ir::model::{ListenerSettings, Port};
     use ir::{ClusterName, ListenerName};
 
     use super::*;
@@ -244,6 +243,25 @@ mod tests {
             },
             EnvoyMinor::NEWEST,
         )
+    }
+
+    #[test]
+    fn the_first_bytes_are_waited_for_as_long_as_the_mesh_says() {
+        let patience = |timeout| {
+            let outbound = VirtualOutbound {
+                families: Families::V4,
+                fallback: OutboundTrafficPolicy::AllowAny,
+                settings: ListenerSettings {
+                    protocol_detection_timeout: timeout,
+                    ..ListenerSettings::default()
+                },
+            };
+            let listener = virtual_outbound(&outbound, EnvoyMinor::NEWEST);
+            assert!(listener.continue_on_listener_filters_timeout);
+            listener.listener_filters_timeout.unwrap().seconds
+        };
+        assert_eq!(patience(None), 0, "as long as it takes");
+        assert_eq!(patience(Some(std::time::Duration::from_secs(2))), 2);
     }
 
     fn cluster_of(chain: &envoy::FilterChain) -> String {

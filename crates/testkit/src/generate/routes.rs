@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::connections::{tcp, tls};
 use super::{
-    Field, NAMESPACES, PORTS, VERSIONS, duration, exact_host, export_to, frame, host, name,
-    sprinkle,
+    Field, NAMESPACES, PORTS, duration, exact_host, export_to, frame, host, name, sprinkle, version,
 };
 use crate::dice::Dice;
 
@@ -105,7 +104,7 @@ pub(super) fn destination(dice: &mut Dice) -> Value {
         2,
         &mut destination,
         &[
-            ("subset", &|dice| dice.one(&VERSIONS).into()),
+            ("subset", &|dice| version(dice).into()),
             ("port", &|dice| json!({"number": dice.one(&PORTS)})),
         ],
     );

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Field, PORTS, VERSIONS, duration, export_to, frame, host, limit, name, sprinkle, wanted,
+    Field, PORTS, duration, export_to, frame, host, limit, name, sprinkle, version, wanted,
 };
 use crate::dice::Dice;
 
@@ -36,7 +36,7 @@ pub(super) fn destination_rule(dice: &mut Dice) -> Value {
 }
 
 fn subset(dice: &mut Dice) -> Value {
-    let version = dice.one(&VERSIONS);
+    let version = version(dice);
     let mut subset = json!({"name": version, "labels": {"version": version}});
     if dice.once_in(4) {
         subset["labels"] = wanted(dice);
