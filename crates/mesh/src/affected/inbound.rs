@@ -28,6 +28,7 @@ impl Touched {
                 name: Some(key.name.clone()),
             });
         }
+        self.serve_ruled([old, new]);
         let served = self.served.iter().cloned();
         let selecting = self.selecting.iter().cloned();
         let selecting = selecting.map(|namespace| (namespace, None));
@@ -37,7 +38,6 @@ impl Touched {
             name: None,
         };
         affected.inbound.extend(served.chain(selecting).map(touch));
-        self.touch_servers(old, new, affected);
         let clients = self.clients.iter().cloned();
         affected.inbound.extend(clients.map(|labels| InboundTouch {
             namespace: None,
@@ -47,21 +47,13 @@ impl Touched {
     }
 
     /// A rule about a host says how its servers' proxies connect to their apps.
-    fn touch_servers(&self, old: &Mesh, new: &Mesh, affected: &mut Affected) {
-        for mesh in [old, new] {
-            let hosts = self
-                .ruled
-                .iter()
-                .flat_map(|pattern| mesh.hosts_under(pattern));
-            for host in hosts {
+    fn serve_ruled(&mut self, meshes: [&Mesh; 2]) {
+        for mesh in meshes {
+            let patterns = self.ruled.iter();
+            for host in patterns.flat_map(|pattern| mesh.hosts_under(pattern)) {
                 let services = mesh.services().all(&host).iter();
-                affected
-                    .inbound
-                    .extend(services.map(|service| InboundTouch {
-                        namespace: Some(service.namespace().clone()),
-                        selector: service.selector.clone(),
-                        name: None,
-                    }));
+                let place = services.map(|s| (s.namespace().clone(), s.selector.clone()));
+                self.served.extend(place);
             }
         }
     }
